@@ -1,0 +1,128 @@
+# dsvl2: DeepSeek-VL2 inside PostgreSQL
+#
+#	make                 the extension and the dsvl2 tool
+#	make install         both, and the nano model
+#	make installcheck    SQL regression tests against a running server
+#	make check-unit      engine and kernels, no server
+#	make check-golden    against the reference implementation's vectors
+#	make check-tap       servers made and thrown away by the tests
+#
+# PG_CONFIG chooses the server; COPT=-Werror is what CI adds.
+
+EXTENSION = dsvl2
+MODULE_big = dsvl2
+DATA = sql/dsvl2--0.1.0.sql
+
+KERNEL_SRCS = $(wildcard src/kernels/*.c)
+ENGINE_SRCS = $(wildcard src/engine/*.c)
+PG_SRCS = $(wildcard src/pg/*.c)
+TOOL_SRCS = $(wildcard src/tool/*.c)
+UNIT_SRCS = $(wildcard test/unit/test_*.c)
+
+ENGINE_OBJS = $(KERNEL_SRCS:.c=.o) $(ENGINE_SRCS:.c=.o)
+TOOL_OBJS = $(TOOL_SRCS:.c=.o)
+OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
+
+REGRESS = $(patsubst sql/test/%.sql,%,$(sort $(wildcard sql/test/*.sql)))
+REGRESS_OPTS = --inputdir=. --outputdir=build/regress --load-extension=plpgsql
+TAP_TESTS = 0
+
+ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson
+ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS))
+ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
+SHLIB_LINK = $(ENGINE_LIBS)
+
+EXTRA_CLEAN = build $(ENGINE_OBJS:.o=.d) $(PG_SRCS:.c=.d) $(TOOL_OBJS) $(TOOL_OBJS:.o=.d)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+# LLVM bitcode would be compiled by clang without the per-file flags below
+override with_llvm := no
+include $(PGXS)
+
+override CFLAGS += -std=gnu11 -Wextra -Wshadow -Wstrict-prototypes -Wno-unused-parameter \
+	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement -MMD -MP
+
+# Half an engine is no engine: what the server must not see stays hidden.  Never a flag
+# that changes floating point for the whole process (-ffast-math on a link line does).
+ENGINE_ONLY = $(ENGINE_CFLAGS) -O3 -fvisibility=hidden -Wno-declaration-after-statement
+$(ENGINE_OBJS): override CFLAGS += $(ENGINE_ONLY)
+src/kernels/%.o: override CFLAGS += -ffp-contract=off
+src/kernels/kernels_avx2.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
+src/kernels/kernels_avx512.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx512f \
+	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
+
+all: build/dsvl2
+
+NANO_DIR = $(DESTDIR)$(datadir)/dsvl2/nano
+NANO_FILES = config.json dsvl2.json model.safetensors processor_config.json tokenizer.json \
+	tokenizer_config.json README.md
+
+install: install-dsvl2
+.PHONY: install-dsvl2
+install-dsvl2: build/dsvl2
+	$(MKDIR_P) '$(NANO_DIR)' '$(DESTDIR)$(bindir)'
+	$(INSTALL_DATA) $(addprefix models/nano/,$(NANO_FILES)) '$(NANO_DIR)/'
+	$(INSTALL_PROGRAM) build/dsvl2 '$(DESTDIR)$(bindir)/dsvl2'
+
+uninstall: uninstall-dsvl2
+.PHONY: uninstall-dsvl2
+uninstall-dsvl2:
+	rm -rf '$(NANO_DIR)' '$(DESTDIR)$(bindir)/dsvl2'
+
+# ---- the engine without PostgreSQL: the link is the proof that the border holds ----
+
+build/libdsv.a: $(ENGINE_OBJS)
+	@mkdir -p $(@D)
+	rm -f $@ && $(AR) crs $@ $^
+
+$(TOOL_OBJS): override CFLAGS += $(ENGINE_CFLAGS)
+
+build/dsvl2: $(TOOL_OBJS) build/libdsv.a
+	$(CC) $(CFLAGS) -o $@ $(TOOL_OBJS) build/libdsv.a $(ENGINE_LIBS)
+
+# ---- unit tests ----
+
+UNIT_BINS = $(patsubst test/unit/%.c,build/unit/%,$(UNIT_SRCS))
+
+build/unit/%: test/unit/%.c build/libdsv.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -o $@ $< build/libdsv.a \
+		$(ENGINE_LIBS) -lcmocka
+
+.PHONY: check-unit check-golden check-tap check-fuzz
+check-unit: $(UNIT_BINS)
+	scripts/run-unit $(UNIT_BINS)
+
+# ---- the reference implementation's vectors, and nano's own ----
+
+GOLDEN = tiny-like small-like base-like
+golden-cases = $(filter-out %/prompts.json,$(wildcard test/golden/cases/$1/*.json))
+
+check-golden: build/dsvl2
+	@$(foreach m,$(GOLDEN),build/dsvl2 golden test/golden/$m $(call golden-cases,$m) &&) true
+	@$(foreach m,$(GOLDEN),build/dsvl2 golden --precision bf16 test/golden/$m $(call golden-cases,$m) &&) true
+	@build/dsvl2 nano-check --accuracy models/nano/accuracy.json models/nano models/nano/samples
+
+# ---- servers ----
+
+check-tap:
+	scripts/run-tap
+
+# ---- fuzz targets: clang's libFuzzer, engine compiled again with the sanitizers ----
+
+FUZZ_CC = clang
+FUZZ_SECONDS = 10
+FUZZ_BINS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
+
+# AVX-512 bodies and the server's flags are left out: what is fuzzed is what reads bytes
+build/fuzz/%: test/fuzz/%.c $(ENGINE_SRCS) $(KERNEL_SRCS)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -mavx2 -mfma -mf16c -o $@ $< \
+		$(ENGINE_SRCS) $(filter-out %avx512.c,$(KERNEL_SRCS)) $(ENGINE_LIBS)
+
+check-fuzz: $(FUZZ_BINS)
+	scripts/run-fuzz $(FUZZ_SECONDS) $(FUZZ_BINS)
+
+-include $(ENGINE_OBJS:.o=.d) $(PG_SRCS:.c=.d) $(TOOL_OBJS:.o=.d) $(wildcard build/unit/*.d)

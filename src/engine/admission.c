@@ -1,0 +1,545 @@
+/*
+ * admission.c
+ *		dsv_engine_submit: from a request to a sequence that holds all it will ever need.
+ *
+ *	headers of the images -> grids -> prompt tokens -> memory (checked, then taken)
+ *	-> pixels -> tiles, equal ones found -> names of the prompt's pages -> cached pages
+ */
+#include <string.h>
+
+#include "blas.h"
+#include "engine.h"
+#include "sha256.h"
+
+/* What submit holds until the sequence owns it */
+typedef struct admission
+{
+	dsv_engine *engine;
+	const dsv_request *request;
+	dsv_image_info *infos;		/* [nimages] */
+	dsv_grid   *grids;			/* [nimages] */
+	dsv_prompt	prompt;
+	int			views;			/* global and local tiles of all images */
+	int			tower_tiles;	/* of which the tower runs at most: the one tile of a 1 x 1 grid is
+								 * its global view */
+} admission;
+
+/* Every array of a sequence; called to measure and to take. */
+void
+dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *request, int tower_tiles,
+					dsv_arena *arena)
+{
+	const dsv_config *config = &engine->model->config;
+	size_t		tokens = (size_t) config->projector.grid * config->projector.grid;
+	size_t		hidden = config->language.hidden;
+	size_t		vocab = config->language.vocab;
+	size_t		pieces = (size_t) seq->max_tokens + 1;
+	char	   *stop_bytes;
+	size_t		stop_len = 0;
+
+	seq->prompt = dsv_arena_take(arena, seq->nprompt, sizeof(int32_t));
+	seq->images = dsv_arena_take(arena, seq->nimages, sizeof(*seq->images));
+	seq->image_infos = dsv_arena_take(arena, seq->nimages, sizeof(dsv_image_info));
+	seq->tile_row = dsv_arena_take(arena, seq->ntiles, sizeof(int));
+	seq->first_of = dsv_arena_take(arena, tower_tiles, sizeof(int));
+	seq->needed = dsv_arena_take(arena, tower_tiles, sizeof(bool));
+	seq->tile_rows = dsv_arena_take(arena, tower_tiles * tokens * hidden, sizeof(float));
+	seq->pages = dsv_arena_take(arena, seq->npages, sizeof(int));
+	seq->names = dsv_arena_take(arena, seq->nprompt / DSV_KV_PAGE, sizeof(dsv_kv_name));
+	seq->x = dsv_arena_take(arena, seq->chunk_max * hidden, sizeof(float));
+	seq->logits = dsv_arena_take(arena, vocab, sizeof(float));
+	seq->prompt_logits = dsv_arena_take(arena, vocab, sizeof(float));
+	dsv_sampler_init(&seq->sampler, &request->sampling, (int) vocab, seq->max_tokens, arena);
+	seq->answer = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
+	seq->logprobs = dsv_arena_take(arena, seq->max_tokens, sizeof(float));
+	seq->text.cap = pieces * dsv_tokenizer_max_piece(engine->model->tokenizer) + 1;
+	seq->text.s = dsv_arena_take(arena, seq->text.cap, 1);
+
+	seq->nstop = request->nstop;
+	seq->stop = dsv_arena_take(arena, request->nstop, sizeof(dsv_bytes));
+	for (int i = 0; i < request->nstop; i++)
+		stop_len += request->stop[i].len;
+	stop_bytes = dsv_arena_take(arena, stop_len, 1);
+	if (arena->base == NULL)
+		return;
+	for (int i = 0; i < request->nstop; i++)
+	{
+		memcpy(stop_bytes, request->stop[i].data, request->stop[i].len);
+		seq->stop[i] = (dsv_bytes) {stop_bytes, request->stop[i].len};
+		stop_bytes += request->stop[i].len;
+	}
+}
+
+/* ---- headers and prompt ---- */
+
+static dsv_code
+probe_images(admission *a, dsv_error *err)
+{
+	const dsv_request *r = a->request;
+	const dsv_config *config = &a->engine->model->config;
+
+	for (int i = 0; i < r->nimages; i++)
+	{
+		dsv_image_info *info = &a->infos[i];
+		dsv_code	code = dsv_image_probe(r->images[i].data, r->images[i].len, &r->image, info, err);
+		bool		turned;
+
+		if (code != DSV_OK)
+			return code;
+		turned = info->orientation >= 5 && !r->image.ignore_exif && !r->image.reference_decode;
+		a->grids[i] = dsv_tile_choose(config, turned ? info->height : info->width,
+									  turned ? info->width : info->height, r->image.max_tiles,
+									  r->nimages <= 2);
+		a->views += 1 + a->grids[i].cols * a->grids[i].rows;
+		a->tower_tiles += a->grids[i].cols * a->grids[i].rows == 1 ? 1 :
+			1 + a->grids[i].cols * a->grids[i].rows;
+	}
+	return DSV_OK;
+}
+
+/* Number of <image> positions is checked by the prompt; here that the answer fits behind it. */
+static dsv_code
+check_context(admission *a, int *max_tokens, dsv_error *err)
+{
+	int			context = a->engine->model->config.language.context;
+	int			n = (int) a->prompt.tokens.n;
+
+	if (a->prompt.tokens.n >= (size_t) context)
+	{
+		dsv_fail(err, DSV_CONTEXT, "prompt of %zu tokens does not fit into the model's context of %d tokens",
+				 a->prompt.tokens.n, context);
+		dsv_hint(err, "Use fewer images, fewer tiles (option \"tiles\"), or a shorter prompt.");
+		return DSV_CONTEXT;
+	}
+	*max_tokens = a->request->max_tokens > 0 ? dsv_min(a->request->max_tokens, context - n) : context - n;
+	return DSV_OK;
+}
+
+/* ---- memory ---- */
+
+static void
+free_tiles(dsv_sequence *seq)
+{
+	for (int i = 0; i < seq->nimages; i++)
+		dsv_tiles_free(&seq->images[i].tiles, &seq->engine->mem);
+}
+
+static void
+free_sequence(dsv_sequence *seq)
+{
+	dsv_engine *engine = seq->engine;
+
+	if (seq->images != NULL)
+		free_tiles(seq);
+	for (int i = 0; i < seq->npages; i++)
+		if (seq->pages[i] >= 0)
+			dsv_kv_release(&engine->kv, seq->pages[i]);
+	dsv_free(&engine->mem, seq->to_free);
+	dsv_free(&engine->mem, seq);
+}
+
+/* The sequence with its arena, and scratch that is large enough.  Nothing is listed yet. */
+static dsv_code
+take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
+{
+	dsv_engine *engine = a->engine;
+	dsv_arena	arena = {NULL, 0};
+	dsv_sequence *seq;
+	dsv_sequence shape = {.engine = engine, .nprompt = (int) a->prompt.tokens.n, .max_tokens = max_tokens,
+	.nimages = a->request->nimages, .ntiles = a->views};
+	size_t		scratch;
+	size_t		limit = engine->options.memory_limit;
+	int			rows;
+	dsv_code	code;
+
+	shape.chunk_max = dsv_engine_chunk(engine, shape.nprompt);
+	shape.npages = dsv_ceil_div(shape.nprompt + max_tokens, DSV_KV_PAGE);
+	dsv_sequence_layout(engine, &shape, a->request, a->tower_tiles, &arena);
+	rows = dsv_max(shape.chunk_max, DSV_MAX_SEQUENCES);
+	scratch = dsv_engine_scratch_bytes(engine, dsv_max(rows, engine->scratch_rows),
+									   dsv_max(shape.npages * DSV_KV_PAGE, engine->scratch_positions),
+									   engine->options.threads);
+	if (limit > 0 && scratch + arena.used > limit)
+	{
+		dsv_fail(err, DSV_BUDGET, "request needs more working memory than allowed");
+		dsv_detail(err, "It needs %zu kB, the limit is %zu kB.", (scratch + arena.used) / 1024, limit / 1024);
+		return DSV_BUDGET;
+	}
+	code = dsv_engine_reserve(engine, rows, shape.npages * DSV_KV_PAGE, err);
+	if (code != DSV_OK)
+		return code;
+	seq = dsv_alloc_zero(&engine->mem, 1, sizeof(*seq));
+	if (seq == NULL)
+		return dsv_fail_nomem(err, sizeof(*seq));
+	shape.bytes = arena.used;
+	arena.base = dsv_alloc_aligned(&engine->mem, arena.used, &shape.to_free);
+	if (arena.base == NULL)
+	{
+		dsv_free(&engine->mem, seq);
+		return dsv_fail_nomem(err, arena.used);
+	}
+	*seq = shape;
+	arena.used = 0;
+	dsv_sequence_layout(engine, seq, a->request, a->tower_tiles, &arena);
+	memset(seq->images, 0, seq->nimages * sizeof(*seq->images));
+	for (int i = 0; i < seq->npages; i++)
+		seq->pages[i] = -1;
+	*out = seq;
+	return DSV_OK;
+}
+
+/* ---- pixels ---- */
+
+static void
+digest(const void *data, size_t len, uint8_t out[32])
+{
+	dsv_sha256	s;
+
+	dsv_sha256_init(&s);
+	dsv_sha256_add(&s, data, len);
+	dsv_sha256_end(&s, out);
+}
+
+/* Decodes and tiles the images; equal views get one row block.  hash [ntiles] is filled. */
+static dsv_code
+make_tiles(admission *a, dsv_sequence *seq, dsv_kv_name *hash, dsv_error *err)
+{
+	dsv_engine *engine = a->engine;
+	const dsv_config *config = &engine->model->config;
+	const dsv_image_options *options = &a->request->image;
+	int			tile = 0;
+
+	for (int i = 0; i < seq->nimages; i++)
+	{
+		dsv_sequence_image *image = &seq->images[i];
+		size_t		bytes = 3 * (size_t) config->vision.image_size * config->vision.image_size;
+		dsv_pixels	pixels;
+		dsv_code	code;
+
+		code = dsv_image_decode(a->request->images[i].data, a->request->images[i].len, options,
+								&engine->options.poll, &engine->mem, &pixels, &image->info, err);
+		if (code != DSV_OK)
+			return code;
+		code = dsv_tiles_make(config, &pixels, options->max_tiles, seq->nimages <= 2,
+							  options->reference_decode, &engine->options.poll, &engine->mem,
+							  &image->tiles, err);
+		dsv_pixels_free(&pixels, &engine->mem);
+		if (code != DSV_OK)
+			return code;
+		image->grid = image->tiles.grid;
+		if (image->grid.cols != a->grids[i].cols || image->grid.rows != a->grids[i].rows)
+			return dsv_fail(err, DSV_INTERNAL, "image %d was tiled otherwise than planned", i + 1);
+		image->at = a->prompt.image_at[i];
+		image->len = a->prompt.image_len[i];
+		image->first_tile = tile;
+		seq->image_infos[i] = image->info;
+		for (int v = 0; v <= image->grid.cols * image->grid.rows; v++, tile++)
+		{
+			int			u = 0;
+
+			digest(image->tiles.rgb + v * bytes, bytes, hash[tile].hash);
+			while (u < seq->nunique && memcmp(&hash[seq->first_of[u]], &hash[tile], sizeof(*hash)) != 0)
+				u++;
+			if (u == seq->nunique)
+				seq->first_of[seq->nunique++] = tile;
+			seq->tile_row[tile] = u;
+		}
+	}
+	return DSV_OK;
+}
+
+/* ---- names of pages ---- */
+
+/* The image that position p shows, or -1 */
+static int
+image_at(const dsv_sequence *seq, int p)
+{
+	for (int i = 0; i < seq->nimages; i++)
+		if (p >= seq->images[i].at && p < seq->images[i].at + seq->images[i].len)
+			return i;
+	return -1;
+}
+
+/*
+ * name[i] = SHA-256(name[i - 1], for each position of page i its token, or for a position of an
+ * image the image's digest and the offset in it).  The chain starts from what else decides the
+ * bits of a page: number format and kernels.
+ */
+static void
+name_pages(dsv_sequence *seq, const dsv_kv_name *tile_hash)
+{
+	const dsv_engine *engine = seq->engine;
+	dsv_kv_name previous;
+	char		start[64] = {0};
+
+	start[0] = engine->compute.bf16;
+	start[1] = engine->compute.blas;
+	start[2] = (char) engine->compute.mla;
+	strncpy(start + 3, kern->name, sizeof(start) - 4);
+	digest(start, sizeof(start), previous.hash);
+	for (int page = 0; page < seq->nprompt / DSV_KV_PAGE; page++)
+	{
+		dsv_sha256	s;
+		int			shown = -1;
+
+		dsv_sha256_init(&s);
+		dsv_sha256_add(&s, &previous, sizeof(previous));
+		for (int p = page * DSV_KV_PAGE; p < (page + 1) * DSV_KV_PAGE; p++)
+		{
+			int			i = image_at(seq, p);
+			int32_t		entry[2] = {seq->prompt[p], i >= 0 ? p - seq->images[i].at : -1};
+
+			if (i >= 0 && i != shown)
+			{
+				const dsv_sequence_image *image = &seq->images[i];
+
+				dsv_sha256_add(&s, &image->grid, sizeof(image->grid));
+				dsv_sha256_add(&s, &tile_hash[image->first_tile],
+							   (1 + image->grid.cols * image->grid.rows) * sizeof(*tile_hash));
+				shown = i;
+			}
+			dsv_sha256_add(&s, entry, sizeof(entry));
+		}
+		dsv_sha256_end(&s, seq->names[page].hash);
+		previous = seq->names[page];
+	}
+}
+
+/* Cached pages from the front (the last token is always computed), fresh ones behind. */
+static dsv_code
+take_pages(dsv_sequence *seq, dsv_error *err)
+{
+	dsv_kv	   *kv = &seq->engine->kv;
+	int			n = 0;
+	dsv_code	code;
+
+	if (seq->cacheable)
+		while (n < (seq->nprompt - 1) / DSV_KV_PAGE)
+		{
+			int			page = dsv_kv_acquire(kv, &seq->names[n]);
+
+			if (page < 0)
+				break;
+			seq->pages[n++] = page;
+		}
+	seq->cached = n * DSV_KV_PAGE;
+	code = dsv_kv_take(kv, seq->npages - n, seq->pages + n, err);
+	if (code != DSV_OK)
+		for (int i = n; i < seq->npages; i++)
+			seq->pages[i] = -1;
+	if (code == DSV_BUDGET)
+		dsv_hint(err, "Lower max_tokens, or raise the memory for keys and values.");
+	return code;
+}
+
+/* ---- what the tower must run ---- */
+
+/* View (0 = global) and row inside its [grid, grid] tokens at an offset of an image; -1: a
+ * newline, -2: the separator. */
+static int
+view_at(const dsv_config *config, dsv_grid grid, int offset, int *row)
+{
+	int			h = config->projector.grid;
+	int			y;
+	int			x;
+
+	if (offset < h * (h + 1))
+	{
+		y = offset / (h + 1);
+		x = offset % (h + 1);
+		*row = y * h + x;
+		return x == h ? -1 : 0;
+	}
+	offset -= h * (h + 1);
+	if (offset-- == 0)
+		return -2;
+	y = offset / (h * grid.cols + 1);
+	x = offset % (h * grid.cols + 1);
+	*row = y % h * h + x % h;
+	return x == h * grid.cols ? -1 : 1 + y / h * grid.cols + x / h;
+}
+
+const float *
+dsv_sequence_image_row(const dsv_sequence *seq, int position)
+{
+	const dsv_model *model = seq->engine->model;
+	const dsv_config *config = &model->config;
+	const dsv_sequence_image *image;
+	int			i = image_at(seq, position);
+	int			row = 0;
+	int			view;
+
+	if (i < 0)
+		return NULL;
+	image = &seq->images[i];
+	view = view_at(config, image->grid, position - image->at, &row);
+	if (view == -1)
+		return model->weights.image_newline;
+	if (view == -2)
+		return model->weights.view_separator;
+	return seq->tile_rows + ((size_t) seq->tile_row[image->first_tile + view] * config->projector.grid *
+							 config->projector.grid + row) * config->language.hidden;
+}
+
+static void
+plan_tower(dsv_sequence *seq)
+{
+	const dsv_config *config = &seq->engine->model->config;
+
+	memset(seq->needed, 0, seq->nunique * sizeof(bool));
+	for (int i = 0; i < seq->nimages; i++)
+	{
+		const dsv_sequence_image *image = &seq->images[i];
+
+		for (int p = dsv_max(image->at, seq->cached); p < image->at + image->len; p++)
+		{
+			int			row;
+			int			view = view_at(config, image->grid, p - image->at, &row);
+
+			if (view >= 0)
+				seq->needed[seq->tile_row[image->first_tile + view]] = true;
+		}
+	}
+	for (int u = 0; u < seq->nunique; u++)
+		if (seq->needed[u])
+		{
+			seq->vision_total += dsv_vision_steps(config);
+			seq->usage.tiles++;
+		}
+}
+
+/* ---- submit ---- */
+
+static dsv_code
+admit(admission *a, dsv_sequence **out, dsv_error *err)
+{
+	dsv_engine *engine = a->engine;
+	const dsv_request *r = a->request;
+	dsv_sequence *seq;
+	dsv_kv_name *hash;
+	int			max_tokens;
+	dsv_code	code;
+
+	code = check_context(a, &max_tokens, err);
+	if (code == DSV_OK)
+		code = take_memory(a, max_tokens, &seq, err);
+	if (code != DSV_OK)
+		return code;
+	memcpy(seq->prompt, a->prompt.tokens.ids, seq->nprompt * sizeof(int32_t));
+	seq->keep_special = r->keep_special;
+	seq->cacheable = !r->no_prefix_cache;
+	seq->usage.prompt_tokens = seq->nprompt;
+	hash = dsv_alloc(&engine->mem, seq->ntiles, sizeof(*hash));
+	code = hash != NULL ? make_tiles(a, seq, hash, err) : dsv_fail_nomem(err, sizeof(*hash));
+	if (code == DSV_OK)
+	{
+		if (seq->cacheable)
+			name_pages(seq, hash);
+		code = take_pages(seq, err);
+	}
+	dsv_free(&engine->mem, hash);
+	if (code != DSV_OK)
+	{
+		free_sequence(seq);
+		return code;
+	}
+	for (int i = 0; i < seq->nimages; i++)
+		seq->usage.image_tokens += seq->images[i].len;
+	seq->usage.cached_tokens = seq->cached;
+	plan_tower(seq);
+	if (seq->vision_total == 0)
+		free_tiles(seq);
+	seq->chunk_first = seq->cached;
+	*out = seq;
+	return DSV_OK;
+}
+
+static void
+list_sequence(dsv_engine *engine, dsv_sequence *seq)
+{
+	dsv_sequence **at = &engine->sequences;
+
+	while (*at != NULL)
+		at = &(*at)->next;
+	*at = seq;
+	engine->nsequences++;
+}
+
+static dsv_code
+check_request(const dsv_engine *engine, const dsv_request *r, dsv_error *err)
+{
+	if (engine->nsequences >= DSV_MAX_SEQUENCES)
+		return dsv_fail(err, DSV_LIMIT, "more than %d requests at once", DSV_MAX_SEQUENCES);
+	if (r->nimages < 0 || r->nstop < 0 || r->max_tokens < 0)
+		return dsv_fail(err, DSV_INPUT, "negative count in a request");
+	return DSV_OK;
+}
+
+dsv_code
+dsv_engine_submit(dsv_engine *engine, const dsv_request *request, dsv_sequence **out, dsv_error *err)
+{
+	admission	a = {.engine = engine, .request = request};
+	double		start = dsv_now_ms();
+	dsv_code	code = check_request(engine, request, err);
+
+	*out = NULL;
+	if (code != DSV_OK)
+		return code;
+	engine->compute.blas = !engine->options.no_blas && !engine->compute.bf16 && dsv_blas_open();
+	a.infos = dsv_alloc_zero(&engine->mem, request->nimages, sizeof(*a.infos));
+	a.grids = dsv_alloc_zero(&engine->mem, request->nimages, sizeof(*a.grids));
+	code = a.infos != NULL && a.grids != NULL ? DSV_OK : dsv_fail_nomem(err, sizeof(*a.infos));
+	if (code == DSV_OK)
+		code = probe_images(&a, err);
+	if (code == DSV_OK)
+		code = dsv_prompt_build(engine->model, request->turns, request->nturns, a.grids, request->nimages,
+								&engine->mem, &a.prompt, err);
+	if (code == DSV_OK)
+		code = admit(&a, out, err);
+	dsv_prompt_free(&a.prompt, &engine->mem);
+	dsv_free(&engine->mem, a.infos);
+	dsv_free(&engine->mem, a.grids);
+	if (code == DSV_OK)
+	{
+		(*out)->usage.decode_image_ms = dsv_now_ms() - start;
+		list_sequence(engine, *out);
+	}
+	return code;
+}
+
+dsv_code
+dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int ntokens, const dsv_request *request,
+						 dsv_sequence **out, dsv_error *err)
+{
+	admission	a = {.engine = engine, .request = request};
+	int			vocab = engine->model->config.language.vocab;
+	dsv_code	code = check_request(engine, request, err);
+
+	*out = NULL;
+	if (code != DSV_OK)
+		return code;
+	if (ntokens < 1 || request->nimages != 0)
+		return dsv_fail(err, DSV_INPUT, "a prompt of tokens has at least one token and no image");
+	for (int i = 0; i < ntokens; i++)
+		if (tokens[i] < 0 || tokens[i] >= vocab)
+			return dsv_fail(err, DSV_INPUT, "token %d is outside the vocabulary of %d", tokens[i], vocab);
+	a.prompt.tokens = (dsv_tokens) {(int32_t *) tokens, ntokens, ntokens};
+	code = admit(&a, out, err);
+	if (code == DSV_OK)
+		list_sequence(engine, *out);
+	return code;
+}
+
+void
+dsv_sequence_release(dsv_sequence *seq)
+{
+	dsv_sequence **at;
+
+	if (seq == NULL)
+		return;
+	for (at = &seq->engine->sequences; *at != seq; at = &(*at)->next)
+		;
+	*at = seq->next;
+	seq->engine->nsequences--;
+	free_sequence(seq);
+}

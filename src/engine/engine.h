@@ -1,0 +1,143 @@
+/*
+ * engine.h
+ *		What an engine and a sequence hold.  Who owns what:
+ *
+ *	engine		the pages, the rotary tables, one scratch block that every step uses and no
+ *				step leaves anything in
+ *	sequence	its tiles until the tower has read them, and one arena: prompt, tile rows,
+ *				residual stream of the prefill, logits, answer, text
+ */
+#ifndef DSV_ENGINE_H
+#define DSV_ENGINE_H
+
+#include "kv.h"
+#include "language.h"
+#include "model.h"
+#include "prompt.h"
+#include "sample.h"
+#include "tile.h"
+#include "vision.h"
+
+/* Sequences that may decode together; also the rows a decode pass needs at most. */
+#define DSV_MAX_SEQUENCES 64
+
+/* Rows of the output matrix' product at a time: bounds the scratch for logits. */
+#define DSV_LOGIT_ROWS 8
+
+typedef struct dsv_sequence_image
+{
+	dsv_image_info info;		/* as stored */
+	dsv_grid	grid;
+	dsv_tiles	tiles;			/* freed when the tower has read them */
+	int			at;				/* first position in the prompt */
+	int			len;
+	int			first_tile;		/* running number of its global view */
+} dsv_sequence_image;
+
+struct dsv_sequence
+{
+	dsv_engine *engine;
+	dsv_sequence *next;			/* in order of admission */
+	dsv_state	state;
+	void	   *to_free;		/* of the arena below */
+	size_t		bytes;
+
+	/* prompt */
+	int32_t    *prompt;			/* [nprompt] */
+	int			nprompt;
+	dsv_sequence_image *images; /* [nimages] */
+	dsv_image_info *image_infos;	/* [nimages], for the result */
+	int			nimages;
+
+	/* vision: ntiles views, of which nunique differ; row block tile_row[t] belongs to view t */
+	int			ntiles;
+	int			nunique;
+	int		   *tile_row;		/* [ntiles] index into rows and first_of */
+	int		   *first_of;		/* [nunique] running number of the first such view */
+	bool	   *needed;			/* [nunique] some position not cached shows it */
+	float	   *tile_rows;		/* [nunique][tokens][hidden] */
+	int			next_unique;
+	int64_t		vision_done;
+	int64_t		vision_total;
+
+	/* pages */
+	int		   *pages;			/* [npages] */
+	int			npages;
+	dsv_kv_name *names;			/* [nprompt / DSV_KV_PAGE] */
+	int			cached;			/* positions found in cached pages */
+	bool		cacheable;
+
+	/* prefill */
+	float	   *x;				/* [chunk rows, hidden] */
+	int			chunk_max;
+	int			chunk_first;
+	int			chunk_rows;
+	int			layer;			/* next one of the chunk */
+
+	/* decode */
+	float	   *logits;			/* [vocab] after the last token fed */
+	float	   *prompt_logits;	/* [vocab] after the prompt, for a rewind */
+	dsv_sampler sampler;
+	int32_t    *answer;			/* [max_tokens] */
+	float	   *logprobs;		/* [max_tokens] */
+	int			nanswer;
+	int			fed;			/* tokens of the answer whose keys and values are in the pages */
+	int			max_tokens;
+	dsv_text	text;			/* capacity for max_tokens pieces */
+	size_t		text_end;		/* the answer's end: a stop string is cut off */
+	dsv_decoder decoder;
+	bool		keep_special;
+	dsv_bytes  *stop;			/* [nstop], bytes in the arena */
+	int			nstop;
+	dsv_finish	finish;
+	dsv_usage	usage;
+	dsv_result	result;
+};
+
+struct dsv_engine
+{
+	dsv_model  *model;
+	dsv_engine_options options;
+	dsv_mem		mem;
+	dsv_compute compute;
+	dsv_kv		kv;
+	float	   *cosine;			/* [context][rope / 2] */
+	float	   *sine;
+	void	   *tables_to_free;
+
+	/* scratch, grown at admission */
+	void	   *scratch_to_free;
+	size_t		scratch_bytes;
+	int			scratch_rows;
+	int			scratch_positions;
+	int			scratch_threads;
+	dsv_vision_scratch vision;
+	dsv_language_scratch language;
+	float	   *decode_x;		/* [DSV_MAX_SEQUENCES, hidden] */
+	float	   *decode_logits;	/* [DSV_LOGIT_ROWS, vocab] */
+
+	dsv_sequence *sequences;	/* in order of admission */
+	int			nsequences;
+	bool		decode_next;	/* prefills and decodes take turns */
+};
+
+double		dsv_now_ms(void);
+
+/* Rows of one prefill pass for a prompt of that length. */
+int			dsv_engine_chunk(const dsv_engine *engine, int prompt_tokens);
+
+/* admission.c */
+void		dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *request,
+								int tower_tiles, dsv_arena *arena);
+size_t		dsv_engine_scratch_bytes(const dsv_engine *engine, int rows, int positions, int threads);
+dsv_code	dsv_engine_reserve(dsv_engine *engine, int rows, int positions, dsv_error *err);
+
+/* Row that stands at an image position of the prompt, NULL where there is a token; the
+ * tower must have run. */
+const float *dsv_sequence_image_row(const dsv_sequence *seq, int position);
+
+/* sequence.c: chooses the next token from seq->logits and takes it into the answer, or
+ * ends the sequence */
+void		dsv_sequence_advance(dsv_sequence *seq);
+
+#endif

@@ -1,0 +1,321 @@
+/*
+ * moe.c
+ *		The feed-forward half of a layer: dense, or routed experts plus the shared ones.
+ *
+ * Rows are grouped by expert once.  First every (expert, block of inner columns) computes
+ * silu(x gate^T) * (x up^T), the shared experts (or the dense layer) among them; then every
+ * block of output columns adds its experts' down projections, in ascending order of the
+ * expert, the shared one last.  Two barriers a layer, and an order of summation that
+ * neither the batch nor the number of threads can change.
+ */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "language.h"
+
+#define COLS 64
+#define ROWS 64
+
+/* ---- routing ---- */
+
+/* Index of the largest of score[n] that is not taken; ties go to the lowest index. */
+static int
+best(const float *score, const bool *taken, int n)
+{
+	int			at = -1;
+
+	for (int i = 0; i < n; i++)
+		if (!taken[i] && (at < 0 || score[i] > score[at]))
+			at = i;
+	return at;
+}
+
+/*
+ * noaux_tc with groups: groups compete by the sum of their two best biased scores; an expert
+ * outside the chosen groups gets the score 0 (not minus infinity: as the reference does).
+ */
+static void
+mask_groups(const dsv_language_config *c, float *choice)
+{
+	int			size = c->experts / c->groups;
+	float		sum[c->groups];
+	bool		taken[c->groups];
+
+	for (int g = 0; g < c->groups; g++)
+	{
+		float		first = -FLT_MAX;
+		float		second = -FLT_MAX;
+
+		for (int i = g * size; i < (g + 1) * size; i++)
+		{
+			if (choice[i] > first)
+			{
+				second = first;
+				first = choice[i];
+			}
+			else if (choice[i] > second)
+				second = choice[i];
+		}
+		sum[g] = size > 1 ? first + second : first;
+		taken[g] = false;
+	}
+	for (int k = 0; k < c->topk_groups; k++)
+		taken[best(sum, taken, c->groups)] = true;
+	for (int i = 0; i < c->experts; i++)
+		if (!taken[i / size])
+			choice[i] = 0;
+}
+
+void
+dsv_route(const dsv_language_config *c, const float *bias, float *score, int32_t *pick, float *weight)
+{
+	float		choice[c->experts];
+	bool		taken[c->experts];
+	float		sum = 0;
+
+	if (c->scoring == DSV_SCORING_SOFTMAX)
+	{
+		float		total = kern->exp_sum(score, kern->max(score, c->experts), c->experts);
+
+		for (int i = 0; i < c->experts; i++)
+			score[i] /= total;
+	}
+	else
+		kern->sigmoid(score, c->experts);
+	for (int i = 0; i < c->experts; i++)
+	{
+		choice[i] = score[i] + (bias != NULL ? bias[i] : 0);
+		taken[i] = false;
+	}
+	if (c->topk == DSV_TOPK_NOAUX && c->groups > 1)
+		mask_groups(c, choice);
+	for (int k = 0; k < c->top_k; k++)
+	{
+		pick[k] = best(choice, taken, c->experts);
+		taken[pick[k]] = true;
+		weight[k] = score[pick[k]];
+		sum += weight[k];
+	}
+	for (int k = 0; k < c->top_k; k++)
+		weight[k] = (c->norm_topk && c->top_k > 1 ? weight[k] / (sum + 1e-20f) : weight[k]) *
+			c->routed_scale;
+}
+
+/* ---- the layer ---- */
+
+typedef struct mlp_job
+{
+	const dsv_compute *ctx;
+	const dsv_language_config *c;
+	const dsv_layer *layer;
+	const dsv_pass *pass;
+	const dsv_language_scratch *s;
+	int			expert_blocks;	/* column blocks of a routed expert */
+	int			dense_blocks;	/* of the shared experts or the dense layer */
+	int			active;			/* experts with rows */
+	const int  *expert;			/* [active] */
+} mlp_job;
+
+static void
+route_task(void *ud, int task, int worker)
+{
+	const mlp_job *job = ud;
+	const dsv_language_config *c = job->c;
+	int			end = dsv_min((task + 1) * ROWS, job->pass->rows);
+
+	for (int r = task * ROWS; r < end; r++)
+		dsv_route(c, job->layer->router_bias, job->s->score + (size_t) r * c->experts,
+				  job->s->pick + (size_t) r * c->top_k, job->s->weight + (size_t) r * c->top_k);
+}
+
+/* Counting sort of (row, choice) by expert; first_slot[e] .. first_slot[e + 1] are e's slots. */
+static void
+group_rows(const dsv_language_config *c, int rows, const dsv_language_scratch *s)
+{
+	int		   *first = s->first_slot;
+	int			n = rows * c->top_k;
+
+	memset(first, 0, (c->experts + 1) * sizeof(int));
+	for (int i = 0; i < n; i++)
+		first[s->pick[i] + 1]++;
+	for (int e = 0; e < c->experts; e++)
+		first[e + 1] += first[e];
+	for (int i = 0; i < n; i++)
+	{
+		int			slot = first[s->pick[i]]++;
+
+		s->slot_row[slot] = i / c->top_k;
+		s->slot_weight[slot] = s->weight[i];
+	}
+	for (int e = c->experts; e > 0; e--)
+		first[e] = first[e - 1];
+	first[0] = 0;
+}
+
+/* inner[rows, ...] = silu(x gate^T) * (x up^T) for columns c0.. of one MLP; x rows are
+ * contiguous. */
+static void
+gate_up(const mlp_job *job, const dsv_mlp *mlp, const float *x, int rows, int c0, int cols, float *inner,
+		float *up)
+{
+	int			k = mlp->gate.cols;
+	size_t		ldi = mlp->gate.rows;
+
+	kern->gemm_nt(x, k, dsv_matrix_row(&mlp->gate, c0), mlp->gate.dtype, k, NULL, inner + c0, ldi,
+				  rows, cols, k);
+	kern->gemm_nt(x, k, dsv_matrix_row(&mlp->up, c0), mlp->up.dtype, k, NULL, up, cols, rows, cols, k);
+	for (int r = 0; r < rows; r++)
+	{
+		float	   *g = inner + c0 + r * ldi;
+
+		dsv_round(job->ctx, g, cols);
+		dsv_round(job->ctx, up + (size_t) r * cols, cols);
+		kern->silu_mul(g, up + (size_t) r * cols, cols);
+		dsv_round(job->ctx, g, cols);
+	}
+}
+
+static void
+inner_task(void *ud, int task, int worker)
+{
+	const mlp_job *job = ud;
+	const dsv_language_config *c = job->c;
+	const dsv_language_scratch *s = job->s;
+	float	   *up = dsv_worker_scratch(job->ctx, worker);	/* [ROWS, COLS] */
+	float	   *x = up + ROWS * COLS;	/* [ROWS, hidden] */
+
+	/* the dense tasks first: they are the largest, so the tail is short */
+	if (task < job->dense_blocks)
+	{
+		const dsv_mlp *mlp = &job->layer->mlp;
+		int			c0 = task * COLS;
+
+		for (int r = 0; r < job->pass->rows; r += ROWS)
+			gate_up(job, mlp, s->h + (size_t) r * c->hidden, dsv_min(ROWS, job->pass->rows - r), c0,
+					dsv_min(COLS, mlp->gate.rows - c0), s->inner_dense + (size_t) r * mlp->gate.rows, up);
+		return;
+	}
+	task -= job->dense_blocks;
+	{
+		int			e = job->expert[task / job->expert_blocks];
+		int			c0 = task % job->expert_blocks * COLS;
+		const dsv_mlp *mlp = &job->layer->experts[e];
+
+		for (int slot = s->first_slot[e]; slot < s->first_slot[e + 1]; slot += ROWS)
+		{
+			int			rows = dsv_min(ROWS, s->first_slot[e + 1] - slot);
+
+			for (int r = 0; r < rows; r++)
+				memcpy(x + (size_t) r * c->hidden, s->h + (size_t) s->slot_row[slot + r] * c->hidden,
+					   c->hidden * sizeof(float));
+			gate_up(job, mlp, x, rows, c0, dsv_min(COLS, c->moe_mlp - c0),
+					s->inner + (size_t) slot * c->moe_mlp, up);
+		}
+	}
+}
+
+/* Output columns c0..: y = sum of the routed experts, + the dense part, x += y */
+static void
+down_task(void *ud, int task, int worker)
+{
+	const mlp_job *job = ud;
+	const dsv_language_config *c = job->c;
+	const dsv_language_scratch *s = job->s;
+	const dsv_mlp *dense = &job->layer->mlp;
+	int			c0 = task * COLS;
+	int			cols = dsv_min(COLS, c->hidden - c0);
+	float	   *part = dsv_worker_scratch(job->ctx, worker);	/* [ROWS, COLS] */
+
+	for (int r = 0; r < job->pass->rows; r++)
+		memset(s->y + (size_t) r * c->hidden + c0, 0, cols * sizeof(float));
+	for (int i = 0; i < job->active; i++)
+	{
+		int			e = job->expert[i];
+		const dsv_matrix *down = &job->layer->experts[e].down;
+
+		for (int slot = s->first_slot[e]; slot < s->first_slot[e + 1]; slot += ROWS)
+		{
+			int			rows = dsv_min(ROWS, s->first_slot[e + 1] - slot);
+
+			kern->gemm_nt(s->inner + (size_t) slot * c->moe_mlp, c->moe_mlp, dsv_matrix_row(down, c0),
+						  down->dtype, down->cols, NULL, part, cols, rows, cols, down->cols);
+			dsv_round(job->ctx, part, (size_t) rows * cols);
+			for (int r = 0; r < rows; r++)
+				kern->axpy(s->slot_weight[slot + r], part + (size_t) r * cols,
+						   s->y + (size_t) s->slot_row[slot + r] * c->hidden + c0, cols);
+		}
+	}
+	for (int r0 = 0; r0 < job->pass->rows; r0 += ROWS)
+	{
+		int			rows = dsv_min(ROWS, job->pass->rows - r0);
+
+		if (dense->down.rows > 0)
+		{
+			kern->gemm_nt(s->inner_dense + (size_t) r0 * dense->down.cols, dense->down.cols,
+						  dsv_matrix_row(&dense->down, c0), dense->down.dtype, dense->down.cols, NULL,
+						  part, cols, rows, cols, dense->down.cols);
+			dsv_round(job->ctx, part, (size_t) rows * cols);
+		}
+		for (int r = 0; r < rows; r++)
+		{
+			float	   *y = s->y + (size_t) (r0 + r) * c->hidden + c0;
+			float	   *x = job->pass->x + (size_t) (r0 + r) * c->hidden + c0;
+
+			dsv_round(job->ctx, y, cols);
+			if (dense->down.rows > 0)
+				kern->add(part + (size_t) r * cols, y, cols);
+			dsv_round(job->ctx, y, cols);
+			kern->add(y, x, cols);
+			dsv_round(job->ctx, x, cols);
+		}
+	}
+}
+
+static void
+trace_router(const dsv_compute *ctx, const dsv_language_config *c, int index, const dsv_pass *pass,
+			 const dsv_language_scratch *s)
+{
+	dsv_trace_event event = {.stage = DSV_TRACE_ROUTER, .layer = index,
+	.first_row = pass->segments[0].first, .rows = pass->rows, .cols = c->top_k,
+	.data = s->weight, .ids = s->pick};
+
+	if (ctx->trace != NULL)
+		ctx->trace(ctx->trace_ud, &event);
+}
+
+void
+dsv_mlp_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *layer, int index,
+			const dsv_pass *pass, const dsv_language_scratch *s)
+{
+	const dsv_language_config *c = &config->language;
+	int			expert[c->experts + 1];
+	mlp_job		job = {ctx, c, layer, pass, s, dsv_ceil_div(c->moe_mlp, COLS),
+	dsv_ceil_div(layer->mlp.gate.rows, COLS), 0, expert};
+	double		work = (double) pass->rows * c->hidden * layer->mlp.gate.rows;
+
+	dsv_rms_norm_rows(ctx, pass->x, c->hidden, pass->rows, c->hidden, layer->post_norm, c->rms_eps,
+					  s->h, c->hidden);
+	if (layer->moe)
+	{
+		dsv_linear	router = {layer->router, NULL};
+
+		dsv_linear_run(ctx, &router, s->h, c->hidden, pass->rows, s->score, c->experts, DSV_STORE_F32,
+					   false);
+		dsv_parallel(ctx, dsv_ceil_div(pass->rows, ROWS), 16.0 * pass->rows * c->experts, route_task, &job);
+		trace_router(ctx, c, index, pass, s);
+		group_rows(c, pass->rows, s);
+		for (int e = 0; e < c->experts; e++)
+			if (s->first_slot[e] < s->first_slot[e + 1])
+				expert[job.active++] = e;
+		work += (double) pass->rows * c->top_k * c->hidden * c->moe_mlp;
+	}
+	dsv_parallel(ctx, job.dense_blocks + job.active * job.expert_blocks, 2 * work, inner_task, &job);
+	dsv_parallel(ctx, dsv_ceil_div(c->hidden, COLS), work, down_task, &job);
+}
+
+size_t
+dsv_mlp_worker_floats(const dsv_language_config *c)
+{
+	return (size_t) ROWS * COLS + (size_t) ROWS * c->hidden;
+}

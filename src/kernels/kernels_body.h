@@ -1,0 +1,691 @@
+/*
+ * kernels_body.h
+ *		Every kernel, once.  Included by kernels_<set>.c behind the primitives that
+ *		kernels_vec.h lists; kernels.h says what each operation computes.
+ *
+ * Elementwise kernels work on registers of VL lanes.  Sums go through 16 partial sums in
+ * PARTS registers, so that the order does not depend on VL.  The ends of rows are read
+ * and written by partial loads and stores: the last row of a mapped file may end where
+ * the mapping ends.
+ */
+
+/* n elements from p[i] as floats, the lanes beyond n zero; n >= VL: a whole register */
+INLINE vf
+load_some(const void *p, kern_dtype t, size_t i, int n)
+{
+	vh			h;
+
+	if (n <= 0)
+		return splat(0.0f);
+	if (t == KERN_F32)
+		return n >= VL ? load((const float *) p + i) : load_part((const float *) p + i, n);
+	h = n >= VL ? load16((const uint16_t *) p + i) : load_part16((const uint16_t *) p + i, n);
+	if (t == KERN_F16)
+		return widen_half(h);
+	return (vf) (widen16(h) << 16);
+}
+
+INLINE vf
+load_as(const void *p, kern_dtype t, size_t i)
+{
+	return load_some(p, t, i, VL);
+}
+
+INLINE void
+store_some(float *p, vf v, int n)
+{
+	if (n >= VL)
+		store(p, v);
+	else if (n > 0)
+		store_part(p, v, n);
+}
+
+/* lanes that a loop of VL has left at i */
+INLINE int
+lanes_left(size_t n, size_t i)
+{
+	return n - i >= VL ? VL : (int) (n - i);
+}
+
+/* ---- exp and what is made of it ---- */
+
+/*
+ * exp(x) = 2^k exp(r), k = round(x / ln 2), |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 q(r), q a
+ * minimax polynomial.  ln 2 in two parts, of which k times the first is exact without fused
+ * multiply-add too.  2^k in two factors, so that results below 2^-126 are rounded once and
+ * not lost; NaN stays NaN.
+ */
+INLINE vf
+vexp(vf x)
+{
+	const float magic = 0x1.8p23f;	/* adding it rounds to an integer, in the low bits */
+	vf			t,
+				k,
+				r,
+				q;
+	vi			whole,
+				half;
+
+	x = choose(x < -104.0f, splat(-104.0f), x);
+	x = choose(x > 89.0f, splat(89.0f), x);
+	t = vfma(x, splat(0x1.715476p0f), splat(magic));
+	k = t - magic;
+	r = vfma(k, splat(-0x1.63p-1f), x);
+	r = vfma(k, splat(0x1.bd0106p-13f), r);
+	q = vfma(r, splat(0x1.6a29a2p-10f), splat(0x1.123f2ep-7f));
+	q = vfma(q, r, splat(0x1.5558fcp-5f));
+	q = vfma(q, r, splat(0x1.55548ap-3f));
+	q = vfma(q, r, splat(0x1.fffffcp-2f));
+	q = vfma(q * r, r, r) + 1.0f;
+	whole = (vi) ((vu) t - 0x4b400000u);
+	half = whole >> 1;
+	return q * (vf) ((vu) (half + 127) << 23) * (vf) ((vu) (whole - half + 127) << 23);
+}
+
+/*
+ * erfc(|x| / sqrt 2) = t P(t) exp(-x^2 / 2) with t = 1 / (1 + 0.4 |x| / sqrt 2), P a minimax
+ * polynomial of erfcx(z) / t for z in 0..9, relative error 5e-8.  One formula on both sides
+ * keeps small tails exact, where 1 + erf would cancel.
+ */
+INLINE vf
+normal_cdf(vf x)
+{
+	vf			z = (vf) ((vu) x & 0x7fffffffu);
+	vf			t = 1.0f / vfma(z, splat(0.28284271f), splat(1.0f));
+	vf			p = vfma(t, splat(0.03914116f), splat(-0.12989427f));
+	vf			tail;
+
+	p = vfma(p, t, splat(0.06208498f));
+	p = vfma(p, t, splat(0.11348184f));
+	p = vfma(p, t, splat(0.06177084f));
+	p = vfma(p, t, splat(0.20122622f));
+	p = vfma(p, t, splat(0.19983423f));
+	p = vfma(p, t, splat(0.22673869f));
+	p = vfma(p, t, splat(0.22561638f));
+	tail = 0.5f * (p * t * vexp(-0.5f * x * x));
+	return choose(x < 0.0f, tail, 1.0f - tail);
+}
+
+INLINE vf
+sigmoid_lanes(vf x)
+{
+	return 1.0f / (1.0f + vexp(-x));
+}
+
+INLINE vf
+gelu_erf_lanes(vf x)
+{
+	return x * normal_cdf(x);
+}
+
+/* 0.5 (1 + tanh u) = 1 / (1 + exp(-2 u)), without the cancellation at the negative end */
+INLINE vf
+gelu_tanh_lanes(vf x)
+{
+	vf			u = x * vfma(x * x, splat(0.044715f), splat(1.0f));
+
+	return x / (1.0f + vexp(-1.5957691f * u));
+}
+
+INLINE vf
+round_bf16_lanes(vf x)
+{
+	vu			bits = (vu) x;
+	vu			rounded = bits + 0x7fff + ((bits >> 16) & 1);
+	vu			nan = bits | 0x400000;
+
+	return (vf) (choose_bits(x == x, rounded, nan) & 0xffff0000u);
+}
+
+/* ---- elementwise ---- */
+
+typedef vf (*lanes_fn) (vf x);
+
+INLINE void
+map(float *x, size_t n, lanes_fn op)
+{
+	size_t		i = 0;
+
+	for (; i + VL <= n; i += VL)
+		store(x + i, op(load(x + i)));
+	if (i < n)
+		store_part(x + i, op(load_part(x + i, (int) (n - i))), (int) (n - i));
+}
+
+static void
+kern_sigmoid(float *x, size_t n)
+{
+	map(x, n, sigmoid_lanes);
+}
+
+static void
+kern_gelu_tanh(float *x, size_t n)
+{
+	map(x, n, gelu_tanh_lanes);
+}
+
+static void
+kern_gelu_erf(float *x, size_t n)
+{
+	map(x, n, gelu_erf_lanes);
+}
+
+static void
+kern_round_bf16(float *x, size_t n)
+{
+	map(x, n, round_bf16_lanes);
+}
+
+static void
+kern_silu_mul(float *gate, const float *up, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL)
+	{
+		int			left = lanes_left(n, i);
+		vf			g = load_some(gate, KERN_F32, i, left);
+		vf			u = load_some(up, KERN_F32, i, left);
+
+		store_some(gate + i, g / (1.0f + vexp(-g)) * u, left);
+	}
+}
+
+static void
+kern_scale(float *x, float f, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] *= f;
+}
+
+static void
+kern_add(const float *x, float *y, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] += x[i];
+}
+
+static void
+kern_axpy(float f, const float *x, float *y, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL)
+	{
+		int			left = lanes_left(n, i);
+
+		store_some(y + i, vfma(splat(f), load_some(x, KERN_F32, i, left),
+							   load_some(y, KERN_F32, i, left)), left);
+	}
+}
+
+static void
+kern_normalize(const uint8_t *x, float mean, float std, float *y, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = ((float) x[i] / 255.0f - mean) / std;
+}
+
+static void
+kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
+{
+	if (xt == KERN_F32)
+	{
+		memmove(y, x, n * sizeof(float));
+		return;
+	}
+	for (size_t i = 0; i < n; i += VL)
+	{
+		int			left = lanes_left(n, i);
+
+		if (xt == KERN_BF16)
+			store_some(y + i, load_some(x, KERN_BF16, i, left), left);
+		else
+			store_some(y + i, load_some(x, KERN_F16, i, left), left);
+	}
+}
+
+static void
+kern_narrow(const float *x, kern_dtype yt, void *out, size_t n)
+{
+	uint16_t   *y = out;
+
+	if (yt == KERN_F32)
+	{
+		memmove(out, x, n * sizeof(float));
+		return;
+	}
+	for (size_t i = 0; i < n; i += VL)
+	{
+		int			left = lanes_left(n, i);
+		vf			v = load_some(x, KERN_F32, i, left);
+		vh			h;
+
+		if (yt == KERN_BF16)
+			h = narrow16((vu) round_bf16_lanes(v) >> 16);
+		else
+			h = narrow_half(v);
+		if (left == VL)
+			store16(y + i, h);
+		else
+			store_part16(y + i, h, left);
+	}
+}
+
+static void
+kern_rope(float *x, const float *cosine, const float *sine, int d, bool interleaved)
+{
+	int			half = d / 2;
+	float		seconds[KERN_ROPE_MAX / 2];
+
+	if (!interleaved)
+	{
+		for (int i = 0; i < half; i += VL)
+		{
+			int			left = lanes_left(half, i);
+			vf			a = load_some(x, KERN_F32, i, left);
+			vf			b = load_some(x + half, KERN_F32, i, left);
+			vf			c = load_some(cosine, KERN_F32, i, left);
+			vf			s = load_some(sine, KERN_F32, i, left);
+
+			store_some(x + i, a * c - b * s, left);
+			store_some(x + half + i, b * c + a * s, left);
+		}
+		return;
+	}
+	/* a first lands at or before the pair that it comes from; the seconds wait */
+	for (int i = 0; i < half; i++)
+	{
+		float		a = x[2 * i];
+		float		b = x[2 * i + 1];
+
+		x[i] = a * cosine[i] - b * sine[i];
+		seconds[i] = b * cosine[i] + a * sine[i];
+	}
+	memcpy(x + half, seconds, (size_t) half * sizeof(float));
+}
+
+/* ---- over a row ---- */
+
+INLINE void
+zero_parts(vf acc[PARTS])
+{
+	for (int p = 0; p < PARTS; p++)
+		acc[p] = splat(0.0f);
+}
+
+static float
+kern_max(const float *x, int n)
+{
+	vf			acc[PARTS];
+	float		lanes[16];
+
+	for (int p = 0; p < PARTS; p++)
+		acc[p] = splat(x[0]);
+	for (int i = 0; i < n; i += 16)
+	{
+		for (int p = 0; p < PARTS; p++)
+		{
+			int			at = i + p * VL;
+
+			if (at + VL <= n)
+				acc[p] = vmax(load(x + at), acc[p]);
+			else
+				for (int j = at; j < n; j++)
+					acc[p] = vmax(splat(x[j]), acc[p]);
+		}
+	}
+	memcpy(lanes, acc, sizeof(lanes));
+	for (int j = 1; j < 16; j++)
+		lanes[0] = lanes[j] > lanes[0] ? lanes[j] : lanes[0];
+	return lanes[0];
+}
+
+static float
+kern_exp_sum(float *x, float shift, int n)
+{
+	vf			acc[PARTS];
+
+	zero_parts(acc);
+	for (int i = 0; i < n; i += 16)
+	{
+		for (int p = 0; p < PARTS; p++)
+		{
+			int			left = n - i - p * VL;
+			vf			e;
+
+			if (left <= 0)
+				break;
+			e = vexp(load_some(x, KERN_F32, i + p * VL, left) - shift);
+			store_some(x + i + p * VL, e, left);
+			if (left < VL)
+				e = load_part(x + i + p * VL, left);
+			acc[p] += e;
+		}
+	}
+	return sum_lanes(acc);
+}
+
+/* sum of (x - shift)^2 */
+INLINE float
+sum_squares(const float *x, float shift, int n)
+{
+	vf			acc[PARTS];
+	int			i = 0;
+
+	zero_parts(acc);
+	for (; i + 16 <= n; i += 16)
+	{
+		for (int p = 0; p < PARTS; p++)
+		{
+			vf			v = load(x + i + p * VL) - shift;
+
+			acc[p] = vfma(v, v, acc[p]);
+		}
+	}
+	if (i < n)
+	{
+		float		rest[16] = {0};
+
+		for (int j = i; j < n; j++)
+			rest[j - i] = x[j] - shift;
+		for (int p = 0; p < PARTS; p++)
+			acc[p] = vfma(load(rest + p * VL), load(rest + p * VL), acc[p]);
+	}
+	return sum_lanes(acc);
+}
+
+INLINE float
+sum(const float *x, int n)
+{
+	vf			acc[PARTS];
+
+	zero_parts(acc);
+	for (int i = 0; i < n; i += 16)
+		for (int p = 0; p < PARTS; p++)
+			acc[p] += load_some(x, KERN_F32, i + p * VL, n - i - p * VL);
+	return sum_lanes(acc);
+}
+
+static void
+kern_rms_norm(const float *x, const float *w, float eps, float *y, int n)
+{
+	float		inverse = 1.0f / __builtin_sqrtf(sum_squares(x, 0.0f, n) / (float) n + eps);
+
+	for (int i = 0; i < n; i++)
+		y[i] = x[i] * inverse * w[i];
+}
+
+static void
+kern_layer_norm(const float *x, const float *w, const float *b, float eps, float *y, int n)
+{
+	float		mean = sum(x, n) / (float) n;
+	float		inverse = 1.0f / __builtin_sqrtf(sum_squares(x, mean, n) / (float) n + eps);
+
+	for (int i = 0; i < n; i += VL)
+	{
+		int			left = lanes_left(n, i);
+		vf			v = (load_some(x, KERN_F32, i, left) - mean) * inverse;
+
+		v = vfma(v, load_some(w, KERN_F32, i, left), load_some(b, KERN_F32, i, left));
+		store_some(y + i, v, left);
+	}
+}
+
+/* ---- matrix products ---- */
+
+/* one gemm_nt: what its tiles have in common */
+typedef struct product
+{
+	const float *a;				/* [m, k] */
+	size_t		lda;
+	const char *w;				/* [n, k] */
+	size_t		row_bytes;
+	const float *bias;
+	float	   *c;				/* [m, n] */
+	size_t		ldc;
+	int			k;
+} product;
+
+/* C[m0 .. m0 + mr, n0 .. n0 + nr]; mr, nr and wt are constants wherever this is inlined */
+INLINE void
+tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
+{
+	const float *a = g->a + (size_t) m0 * g->lda;
+	const char *w = g->w + (size_t) n0 * g->row_bytes;
+	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
+	size_t		lda = g->lda;
+	size_t		row_bytes = g->row_bytes;
+	int			k = g->k;
+	int			kk = 0;
+	vf			acc[MR][GEMV_NR > NR ? GEMV_NR : NR][PARTS];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < mr; i++)
+		for (int j = 0; j < nr; j++)
+			zero_parts(acc[i][j]);
+	for (; kk + 16 <= k; kk += 16)
+	{
+		for (int p = 0; p < PARTS; p++)
+		{
+			vf			wv[GEMV_NR > NR ? GEMV_NR : NR];
+
+			for (int j = 0; j < nr; j++)
+				wv[j] = load_as(w + j * row_bytes, wt, kk + p * VL);
+			/* The rows of the next tile, into the second-level cache: without this the memory
+			 * is idle at every start of a row.  Behind the last row nothing is read. */
+			if (p == 0)
+				for (int j = 0; j < nr; j++)
+					__builtin_prefetch((const void *) ((uintptr_t) w + (nr + j) * row_bytes +
+													   kk * kern_dtype_size(wt)), 0, 2);
+			for (int i = 0; i < mr; i++)
+			{
+				vf			av = load(a + i * lda + kk + p * VL);
+
+				for (int j = 0; j < nr; j++)
+					acc[i][j][p] = vfma(av, wv[j], acc[i][j][p]);
+			}
+		}
+	}
+	for (int p = 0; p < PARTS && kk + p * VL < k; p++)
+	{
+		int			at = kk + p * VL;
+		vf			wv[GEMV_NR > NR ? GEMV_NR : NR];
+
+		for (int j = 0; j < nr; j++)
+			wv[j] = load_some(w + j * row_bytes, wt, at, k - at);
+		for (int i = 0; i < mr; i++)
+		{
+			vf			av = load_some(a + i * lda, KERN_F32, at, k - at);
+
+			for (int j = 0; j < nr; j++)
+				acc[i][j][p] = vfma(av, wv[j], acc[i][j][p]);
+		}
+	}
+	/* unrolled, or else all sums would go through memory to be indexed by i */
+#pragma GCC unroll 8
+	for (int i = 0; i < mr; i++)
+	{
+		float	   *out = c + i * g->ldc;
+
+		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
+		{
+			if (nr % NR == 0)
+				sum_rows(acc[i] + j, out + j);
+			else
+				out[j] = sum_lanes(acc[i][j]);
+		}
+		if (g->bias != NULL)
+			for (int j = 0; j < nr; j++)
+				out[j] += g->bias[n0 + j];
+	}
+}
+
+/* mr rows times weight rows n0 .. n1 */
+INLINE void
+rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
+{
+	if (mr == 1)
+		for (; n0 + GEMV_NR <= n1; n0 += GEMV_NR)
+			tile_nt(g, m0, 1, n0, GEMV_NR, wt);
+	for (; n0 + NR <= n1; n0 += NR)
+		tile_nt(g, m0, mr, n0, NR, wt);
+	for (; n0 < n1; n0++)
+		tile_nt(g, m0, mr, n0, 1, wt);
+}
+
+/* Weight rows are taken in chunks that stay in the second-level cache while all rows of A pass
+ * by; MR rows of A stay in the first level while a chunk passes by. */
+#define CHUNK_BYTES (192 * 1024)
+
+INLINE void
+gemm_nt(const product *g, int m, int n, kern_dtype wt)
+{
+	size_t		fit = CHUNK_BYTES / (g->row_bytes + 1);
+	int			chunk = n;
+
+	if (m > MR && fit < (size_t) n)
+		chunk = fit < 4 * GEMV_NR ? 4 * GEMV_NR : (int) (fit - fit % GEMV_NR);
+	for (int n0 = 0; n0 < n; n0 += chunk)
+	{
+		int			n1 = n - n0 < chunk ? n : n0 + chunk;
+		int			m0 = 0;
+
+		for (; m0 + MR <= m; m0 += MR)
+			rows_nt(g, m0, MR, n0, n1, wt);
+		switch (m - m0)
+		{
+#if MR > 5
+			case 5:
+				rows_nt(g, m0, 5, n0, n1, wt);
+				break;
+			case 4:
+				rows_nt(g, m0, 4, n0, n1, wt);
+				break;
+			case 3:
+				rows_nt(g, m0, 3, n0, n1, wt);
+				break;
+#endif
+			case 2:
+				rows_nt(g, m0, 2, n0, n1, wt);
+				break;
+			case 1:
+				rows_nt(g, m0, 1, n0, n1, wt);
+				break;
+		}
+	}
+}
+
+static void
+kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
+			 const float *bias, float *c, size_t ldc, int m, int n, int k)
+{
+	product		g = {a, lda, w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
+
+	switch (wt)
+	{
+		case KERN_F32:
+			gemm_nt(&g, m, n, KERN_F32);
+			break;
+		case KERN_BF16:
+			gemm_nt(&g, m, n, KERN_BF16);
+			break;
+		case KERN_F16:
+			gemm_nt(&g, m, n, KERN_F16);
+			break;
+	}
+}
+
+/* mr rows of C, nv registers wide (the last of them `last` lanes); p, v and c point at the
+ * block, mr, nv and vt are constants wherever this is inlined */
+INLINE void
+tile_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
+		size_t ldc, int n, int mr, int nv, int last)
+{
+	vf			acc[NN_MR][NN_NV];
+
+	for (int i = 0; i < mr; i++)
+		for (int j = 0; j < nv; j++)
+			acc[i][j] = load_some(c + i * ldc, KERN_F32, j * VL, j == nv - 1 ? last : VL);
+	for (int r = 0; r < n; r++)
+	{
+		vf			row[NN_NV];
+
+		for (int j = 0; j < nv; j++)
+			row[j] = load_some(v, vt, r * ldv + j * VL, j == nv - 1 ? last : VL);
+		for (int i = 0; i < mr; i++)
+		{
+			vf			f = splat(p[i * ldp + r]);
+
+			for (int j = 0; j < nv; j++)
+				acc[i][j] = vfma(f, row[j], acc[i][j]);
+		}
+	}
+	for (int i = 0; i < mr; i++)
+		for (int j = 0; j < nv; j++)
+			store_some(c + i * ldc + j * VL, acc[i][j], j == nv - 1 ? last : VL);
+}
+
+/* mr rows of C over all columns */
+INLINE void
+rows_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
+		size_t ldc, int n, int d, int mr)
+{
+	const char *column = v;
+	int			j = 0;
+
+	for (; j + NN_NV * VL <= d; j += NN_NV * VL)
+		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, NN_NV, VL);
+	for (; j + VL <= d; j += VL)
+		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, 1, VL);
+	if (j < d)
+		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, 1, d - j);
+}
+
+INLINE void
+gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
+		size_t ldc, int m, int n, int d)
+{
+	int			i = 0;
+
+	for (; i + NN_MR <= m; i += NN_MR)
+		rows_nn(p + i * ldp, ldp, v, vt, ldv, c + i * ldc, ldc, n, d, NN_MR);
+	for (; i < m; i++)
+		rows_nn(p + i * ldp, ldp, v, vt, ldv, c + i * ldc, ldc, n, d, 1);
+}
+
+static void
+kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
+			 size_t ldc, int m, int n, int d)
+{
+	switch (vt)
+	{
+		case KERN_F32:
+			gemm_nn(p, ldp, v, KERN_F32, ldv, c, ldc, m, n, d);
+			break;
+		case KERN_BF16:
+			gemm_nn(p, ldp, v, KERN_BF16, ldv, c, ldc, m, n, d);
+			break;
+		case KERN_F16:
+			gemm_nn(p, ldp, v, KERN_F16, ldv, c, ldc, m, n, d);
+			break;
+	}
+}
+
+const kern_table TABLE = {
+	.name = TABLE_NAME,
+	.gemm_nt = kern_gemm_nt,
+	.gemm_nn = kern_gemm_nn,
+	.widen = kern_widen,
+	.narrow = kern_narrow,
+	.round_bf16 = kern_round_bf16,
+	.rms_norm = kern_rms_norm,
+	.layer_norm = kern_layer_norm,
+	.max = kern_max,
+	.exp_sum = kern_exp_sum,
+	.scale = kern_scale,
+	.add = kern_add,
+	.axpy = kern_axpy,
+	.gelu_tanh = kern_gelu_tanh,
+	.gelu_erf = kern_gelu_erf,
+	.silu_mul = kern_silu_mul,
+	.sigmoid = kern_sigmoid,
+	.rope = kern_rope,
+	.normalize = kern_normalize,
+};

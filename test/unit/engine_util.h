@@ -1,0 +1,118 @@
+/*
+ * engine_util.h
+ *		What the engine's tests share: models, files, running a sequence to its end.
+ */
+#ifndef ENGINE_UTIL_H
+#define ENGINE_UTIL_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dsv.h"
+
+#define TINY "test/golden/tiny-like"
+#define SMALL "test/golden/small-like"
+#define BASE "test/golden/base-like"
+#define NANO "models/nano"
+
+static inline void
+check_ok(dsv_code code, const dsv_error *err)
+{
+	if (code != DSV_OK)
+		fail_msg("code %d: %s %s", code, err->msg, err->detail);
+}
+
+static inline dsv_model *
+open_model(const char *dir)
+{
+	dsv_error	err = {0};
+	dsv_model  *model;
+
+	check_ok(dsv_model_open(dir, NULL, &model, &err), &err);
+	return model;
+}
+
+static inline dsv_engine *
+make_engine(dsv_model *model, const dsv_engine_options *options)
+{
+	dsv_error	err = {0};
+	dsv_engine *engine;
+
+	check_ok(dsv_engine_create(model, options, &engine, &err), &err);
+	return engine;
+}
+
+/* Whole file; the caller frees .data */
+static inline dsv_bytes
+read_file(const char *path)
+{
+	FILE	   *f = fopen(path, "rb");
+	char	   *data;
+	long		n;
+
+	if (f == NULL)
+		fail_msg("cannot open %s", path);
+	fseek(f, 0, SEEK_END);
+	n = ftell(f);
+	rewind(f);
+	data = malloc(n + 1);
+	assert_int_equal(fread(data, 1, n, f), n);
+	fclose(f);
+	return (dsv_bytes) {data, n};
+}
+
+static inline dsv_code
+run_to_end(dsv_engine *engine, dsv_error *err)
+{
+	while (dsv_engine_runnable(engine))
+	{
+		dsv_code	code = dsv_engine_step(engine, err);
+
+		if (code != DSV_OK)
+			return code;
+	}
+	return DSV_OK;
+}
+
+/* One user turn: the images, then the question */
+typedef struct ask
+{
+	dsv_part	parts[8];
+	dsv_turn	turn;
+	dsv_request request;
+} ask;
+
+static inline void
+make_ask(ask *a, const dsv_bytes *images, int nimages, const char *question, int max_tokens)
+{
+	memset(a, 0, sizeof(*a));
+	for (int i = 0; i < nimages; i++)
+		a->parts[i].kind = DSV_PART_IMAGE;
+	a->parts[nimages] = (dsv_part) {DSV_PART_SPECIAL, "\n", 1};
+	a->parts[nimages + 1] = (dsv_part) {DSV_PART_TEXT, question, strlen(question)};
+	a->turn = (dsv_turn) {DSV_ROLE_USER, a->parts, nimages + 2};
+	a->request.turns = &a->turn;
+	a->request.nturns = 1;
+	a->request.images = images;
+	a->request.nimages = nimages;
+	a->request.max_tokens = max_tokens;
+}
+
+static inline dsv_sequence *
+submit(dsv_engine *engine, const dsv_request *request)
+{
+	dsv_error	err = {0};
+	dsv_sequence *seq;
+
+	check_ok(dsv_engine_submit(engine, request, &seq, &err), &err);
+	return seq;
+}
+
+#endif
