@@ -23,9 +23,8 @@ ENGINE_OBJS = $(KERNEL_SRCS:.c=.o) $(ENGINE_SRCS:.c=.o)
 TOOL_OBJS = $(TOOL_SRCS:.c=.o)
 OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 
-REGRESS = $(patsubst sql/test/%.sql,%,$(sort $(wildcard sql/test/*.sql)))
-REGRESS_OPTS = --inputdir=. --outputdir=build/regress --load-extension=plpgsql
-TAP_TESTS = 0
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
+REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
 ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson
 ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS))
@@ -48,6 +47,7 @@ override CFLAGS += -std=gnu11 -Wextra -Wshadow -Wstrict-prototypes -Wno-unused-p
 ENGINE_ONLY = $(ENGINE_CFLAGS) -O3 -fvisibility=hidden -Wno-declaration-after-statement
 $(ENGINE_OBJS): override CFLAGS += $(ENGINE_ONLY)
 src/kernels/%.o: override CFLAGS += -ffp-contract=off
+src/engine/resize.o: override CFLAGS += -ffp-contract=off
 src/kernels/kernels_avx2.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
 src/kernels/kernels_avx512.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx512f \
 	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
@@ -88,9 +88,9 @@ UNIT_BINS = $(patsubst test/unit/%.c,build/unit/%,$(UNIT_SRCS))
 build/unit/%: test/unit/%.c build/libdsv.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -o $@ $< build/libdsv.a \
-		$(ENGINE_LIBS) -lcmocka
+		$(ENGINE_LIBS) -lcmocka -lz
 
-.PHONY: check-unit check-golden check-tap check-fuzz
+.PHONY: check-unit check-golden check-regress check-tap
 check-unit: $(UNIT_BINS)
 	scripts/run-unit $(UNIT_BINS)
 
@@ -106,23 +106,40 @@ check-golden: build/dsvl2
 
 # ---- servers ----
 
+check-regress:
+	scripts/run-regress
+
 check-tap:
 	scripts/run-tap
 
-# ---- fuzz targets: clang's libFuzzer, engine compiled again with the sanitizers ----
+# ---- fuzz targets: the engine built anew by clang's libFuzzer with the sanitizers ----
 
 FUZZ_CC = clang
 FUZZ_SECONDS = 10
+FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined
+FUZZ_OBJS = $(patsubst src/%.c,build/fuzz/%.o,$(KERNEL_SRCS) $(ENGINE_SRCS))
 FUZZ_BINS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
 
-# AVX-512 bodies and the server's flags are left out: what is fuzzed is what reads bytes
-build/fuzz/%: test/fuzz/%.c $(ENGINE_SRCS) $(KERNEL_SRCS)
-	@mkdir -p $(@D)
-	$(FUZZ_CC) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		$(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -mavx2 -mfma -mf16c -o $@ $< \
-		$(ENGINE_SRCS) $(filter-out %avx512.c,$(KERNEL_SRCS)) $(ENGINE_LIBS)
+build/fuzz/kernels/kernels_avx2.o: FUZZ_ISA = $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
+build/fuzz/kernels/kernels_avx512.o: FUZZ_ISA = $(if $(filter x86_64,$(host_cpu)),-mavx512f \
+	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c)
 
+build/fuzz/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(FUZZ_ISA) $(ENGINE_CFLAGS) -MMD -MP -c -o $@ $<
+
+build/fuzz/libdsv.a: $(FUZZ_OBJS)
+	rm -f $@ && $(AR) crs $@ $^
+
+build/fuzz/fuzz_%: test/fuzz/fuzz_%.c test/fuzz/fuzz.h build/fuzz/libdsv.a
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -Isrc/engine $(ENGINE_CFLAGS) -o $@ $< build/fuzz/libdsv.a \
+		$(ENGINE_LIBS)
+
+.PHONY: check-fuzz
 check-fuzz: $(FUZZ_BINS)
 	scripts/run-fuzz $(FUZZ_SECONDS) $(FUZZ_BINS)
+
+-include $(FUZZ_OBJS:.o=.d)
 
 -include $(ENGINE_OBJS:.o=.d) $(PG_SRCS:.c=.d) $(TOOL_OBJS:.o=.d) $(wildcard build/unit/*.d)

@@ -33,7 +33,6 @@
 #define MAX_HEAD 1024			/* also what the rotary kernel takes at once */
 #define MAX_LAYERS 512
 #define MAX_HEADS 512
-#define MAX_EXPERTS 1024
 #define MAX_VOCAB 1048576
 #define MAX_CONTEXT 1048576
 #define MAX_SIDE 2048			/* pixels of a tile */
@@ -458,11 +457,11 @@ read_language(json_t *obj, dsv_language_config *c, dsv_error *err)
 		{"qk_nope_head_dim", 0, MAX_HEAD, FIELD(nope)},
 		{"qk_rope_head_dim", 0, MAX_HEAD, FIELD(rope)},
 		{"v_head_dim", 0, MAX_HEAD, FIELD(v_dim)},
-		{"n_routed_experts", 0, MAX_EXPERTS, FIELD(experts), true},
+		{"n_routed_experts", 0, DSV_MAX_EXPERTS, FIELD(experts), true},
 		{"n_shared_experts", 0, 64, FIELD(shared), true},
 		{"num_experts_per_tok", 0, 64, FIELD(top_k), true},
-		{"n_group", 0, MAX_EXPERTS, FIELD(groups), true},
-		{"topk_group", 0, MAX_EXPERTS, FIELD(topk_groups), true},
+		{"n_group", 0, DSV_MAX_EXPERTS, FIELD(groups), true},
+		{"topk_group", 0, DSV_MAX_EXPERTS, FIELD(topk_groups), true},
 		{"moe_layer_freq", 1, MAX_LAYERS, FIELD(moe_freq)},
 		{"first_k_dense_replace", 0, MAX_LAYERS, FIELD(first_dense)},
 		{"max_position_embeddings", 1, MAX_CONTEXT, FIELD(context)},

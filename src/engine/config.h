@@ -12,6 +12,7 @@
 #include "error.h"
 
 #define DSV_MAX_CANDIDATES 256
+#define DSV_MAX_EXPERTS 1024	/* routed ones of a layer */
 
 typedef struct dsv_size
 {

@@ -33,7 +33,7 @@ trim_utf8(char *s)
 	}
 }
 
-static void
+static void __attribute__((format(printf, 3, 0)))
 print(char *buf, size_t size, const char *fmt, va_list args)
 {
 	if (vsnprintf(buf, size, fmt, args) >= (int) size)

@@ -39,8 +39,8 @@ static void
 mask_groups(const dsv_language_config *c, float *choice)
 {
 	int			size = c->experts / c->groups;
-	float		sum[c->groups];
-	bool		taken[c->groups];
+	float		sum[DSV_MAX_EXPERTS];
+	bool		taken[DSV_MAX_EXPERTS];
 
 	for (int g = 0; g < c->groups; g++)
 	{
@@ -70,8 +70,8 @@ mask_groups(const dsv_language_config *c, float *choice)
 void
 dsv_route(const dsv_language_config *c, const float *bias, float *score, int32_t *pick, float *weight)
 {
-	float		choice[c->experts];
-	bool		taken[c->experts];
+	float		choice[DSV_MAX_EXPERTS];
+	bool		taken[DSV_MAX_EXPERTS];
 	float		sum = 0;
 
 	if (c->scoring == DSV_SCORING_SOFTMAX)
@@ -289,7 +289,7 @@ dsv_mlp_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *l
 			const dsv_pass *pass, const dsv_language_scratch *s)
 {
 	const dsv_language_config *c = &config->language;
-	int			expert[c->experts + 1];
+	int			expert[DSV_MAX_EXPERTS];
 	mlp_job		job = {ctx, c, layer, pass, s, dsv_ceil_div(c->moe_mlp, COLS),
 	dsv_ceil_div(layer->mlp.gate.rows, COLS), 0, expert};
 	double		work = (double) pass->rows * c->hidden * layer->mlp.gate.rows;

@@ -55,8 +55,8 @@ typedef struct dsv_decoder
 /* Appends what the token completes to out; wrong bytes become U+FFFD, one a maximal wrong
  * piece.  skip_special leaves special tokens out.  Unknown ids add nothing.  False when
  * out of memory; never when `out` has dsv_tokenizer_max_piece() bytes to spare. */
-bool		dsv_decoder_add(dsv_decoder *dec, const dsv_tokenizer *tok, int32_t id, bool skip_special,
-							const dsv_mem *mem, dsv_text *out);
+bool		dsv_decoder_add(dsv_decoder *dec, const dsv_tokenizer *tok, int32_t id,
+							bool skip_special, const dsv_mem *mem, dsv_text *out);
 
 /* What is held is not a character: appends U+FFFD for it. */
 bool		dsv_decoder_end(dsv_decoder *dec, const dsv_mem *mem, dsv_text *out);

@@ -82,7 +82,7 @@ parse_rest(const dsv_mem *mem, const dsv_text *file, dsv_slice vocab, dsv_slice 
 	dsv_slice	second = vocab.s < merges.s ? merges : vocab;
 	const char *end = file->s + file->len;
 	dsv_text	rest = {NULL, 0, 0};
-	dsv_code	code = DSV_OK;
+	dsv_code	code;
 
 	if (!dsv_text_add(mem, &rest, file->s, (size_t) (first.s - file->s)) ||
 		!dsv_text_add(mem, &rest, "null", 4) ||
@@ -93,6 +93,10 @@ parse_rest(const dsv_mem *mem, const dsv_text *file, dsv_slice vocab, dsv_slice 
 	else
 		code = dsv_json_load_bytes(WHERE, rest.s, rest.len, out, err);
 	dsv_free(mem, rest.s);
+
+	/* the message has to tell the place in the file as it is */
+	if (code == DSV_FORMAT)
+		code = dsv_json_load_bytes(WHERE, file->s, file->len, out, err);
 	return code;
 }
 

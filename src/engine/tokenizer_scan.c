@@ -27,7 +27,7 @@ fail_syntax(const scanner *in, const char *member, dsv_error *err)
 {
 	dsv_fail(err, DSV_FORMAT, "tokenizer.json: syntax error in %s", member);
 	if (in->p < in->end)
-		dsv_detail(err, "It is %zu bytes before the end of it.", (size_t) (in->end - in->p));
+		dsv_detail(err, "The place is %zu bytes before its end.", (size_t) (in->end - in->p));
 	return DSV_FORMAT;
 }
 

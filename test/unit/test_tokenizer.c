@@ -466,8 +466,10 @@ set(json_t *root, const char *path, const char *value)
 	char	   *key;
 	char	   *dot;
 	json_t	   *at = root;
-	json_t	   *item = value != NULL ? json_loads(value, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+	json_t	   *item = NULL;
 
+	if (value != NULL)
+		item = json_loads(value, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	assert_true(value == NULL || item != NULL);
 	snprintf(buf, sizeof(buf), "%s", path);
 	for (key = buf; (dot = strchr(key, '.')) != NULL; key = dot + 1)
@@ -612,7 +614,8 @@ test_accepted(void **state)
 		{"normalizer", "null"}, {"normalizer", NULL}, {"decoder", "null"},
 		{"model.continuing_subword_prefix", "\"\""}, {"model.unk_token", "\"\""},
 		{"model.ignore_merges", "false"}, {"pre_tokenizer", BYTE_LEVEL},
-		{REGEX, "\"(?i:a|b)\\\\d{2,}(?<=\\\\S)[^\\\\S\\\\r]\""}, {"added_tokens.0.normalized", "true"},
+		{REGEX, "\"(?i:a|b)\\\\d{2,}(?<=\\\\S)[^\\\\S\\\\r]\""},
+		{"added_tokens.0.normalized", "true"},
 	};
 
 	(void) state;
@@ -821,7 +824,8 @@ test_open_out_of_memory(void **state)
 static void
 test_encode_out_of_memory(void **state)
 {
-	static const dsv_span spans[] = {{"<|User|>: ", 10, true}, {"receipt \xFF total 12.50", 20, false},
+	static const dsv_span spans[] = {{"<|User|>: ", 10, true},
+		{"receipt \xFF total 12.50", 21, false},
 	{"\n\n<|Assistant|>:", 16, true}};
 	counter		c = {0, 0, 0};
 	dsv_mem		mem = {count_alloc, count_free, &c};
@@ -864,11 +868,12 @@ test_decode_out_of_memory(void **state)
 	counter		c = {0, 0, 1};
 	dsv_mem		mem = {count_alloc, count_free, &c};
 	dsv_tokenizer *tok = open_tokenizer(NANO);
+	int32_t		image = dsv_tokenizer_added(tok, "<image>");
 	dsv_decoder dec = {{0xC3}, 1};
 	dsv_text	out = {NULL, 0, 0};
 
 	(void) state;
-	assert_false(dsv_decoder_add(&dec, tok, dsv_tokenizer_added(tok, "<image>"), false, &mem, &out));
+	assert_false(dsv_decoder_add(&dec, tok, image, false, &mem, &out));
 	dec = (dsv_decoder) {{0xC3}, 1};
 	c.calls = 0;
 	assert_false(dsv_decoder_end(&dec, &mem, &out));

@@ -1,0 +1,452 @@
+/*
+ * model.c
+ *		Opening a model folder: everything that is read, checked against each other.
+ *
+ * dsvl2.json is this project's own file and optional.  It names the model, may carry a
+ * notice for users, and holds the prompts of the tasks that the model was trained for.
+ * Without it, or without its "tasks", the prompts are those of the published family.
+ *
+ * The digest names a model in caches and catalogs.  Hashing every weight would take longer
+ * than answering, so it covers config.json, processor_config.json, tokenizer.json and
+ * dsvl2.json whole, and of each weight file its size, its header, and 64 blocks of
+ * 4 KiB spread evenly over the data (all of the data when there is no more than that).
+ */
+#include "model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "path.h"
+#include "sha256.h"
+
+#define OWN_FILE "dsvl2.json"
+#define MAX_OWN_BYTES ((size_t) 64 << 10)
+#define DIGEST_BLOCKS 64
+#define DIGEST_BLOCK 4096
+#define PREWARM_PIECE ((size_t) 64 << 20)
+
+static const struct
+{
+	const char *key;			/* in dsvl2.json */
+	const char *prompt;			/* of the published family */
+	bool		takes_text;		/* must contain "{}" */
+}			tasks[DSV_TASK_COUNT] = {
+	[DSV_TASK_OCR] = {"ocr", "Read all the text in the image.", false},
+	[DSV_TASK_OCR_MARKDOWN] = {"markdown", "Extract all information from this image and convert "
+	"them into markdown format.", false},
+	[DSV_TASK_DESCRIBE] = {"describe", "Describe this image in detail.", false},
+	[DSV_TASK_ASK] = {"ask", "{}", true},
+	[DSV_TASK_GROUND] = {"ground", "<|ref|>{}<|/ref|>.", true},
+	[DSV_TASK_GROUND_ANSWER] = {"ground_answer", "<|grounding|>{}", true},
+};
+
+/* ---- dsvl2.json ---- */
+
+static dsv_code
+copy_string(const dsv_model *model, char **out, const char *s, dsv_error *err)
+{
+	*out = dsv_strdup(&model->mem, s);
+	return *out != NULL ? DSV_OK : dsv_fail_nomem(err, strlen(s) + 1);
+}
+
+static dsv_code
+check_own_keys(json_t *obj, const char *where, const char *const *known, int n, dsv_error *err)
+{
+	const char *key;
+	json_t	   *value;
+
+	json_object_foreach(obj, key, value)
+	{
+		int			i = 0;
+
+		while (i < n && strcmp(known[i], key) != 0)
+			i++;
+		if (i == n)
+			return dsv_fail(err, DSV_UNSUPPORTED, "%s: key \"%s\" is not supported", where, key);
+	}
+	return DSV_OK;
+}
+
+static dsv_code
+set_builtin_tasks(dsv_model *model, dsv_error *err)
+{
+	dsv_code	code = DSV_OK;
+
+	for (int i = 0; code == DSV_OK && i < DSV_TASK_COUNT; i++)
+		code = copy_string(model, &model->task_prompt[i], tasks[i].prompt, err);
+	return code;
+}
+
+static dsv_code
+read_tasks(dsv_model *model, json_t *obj, dsv_error *err)
+{
+	static const char *const where = OWN_FILE ": tasks";
+	const char *keys[DSV_TASK_COUNT];
+	dsv_code	code;
+
+	if (!json_is_object(obj))
+		return dsv_fail(err, DSV_FORMAT, "%s: \"tasks\" must be an object", OWN_FILE);
+	for (int i = 0; i < DSV_TASK_COUNT; i++)
+		keys[i] = tasks[i].key;
+	code = check_own_keys(obj, where, keys, DSV_TASK_COUNT, err);
+	for (int i = 0; code == DSV_OK && i < DSV_TASK_COUNT; i++)
+	{
+		const char *prompt = NULL;
+
+		if (json_is_null(json_object_get(obj, keys[i])))
+			continue;
+		code = dsv_json_string(obj, where, keys[i], &prompt, err);
+		if (code != DSV_OK || prompt == NULL)
+			continue;
+		if ((strstr(prompt, "{}") != NULL) != tasks[i].takes_text)
+			code = dsv_fail(err, DSV_FORMAT, "%s: \"%s\" must %scontain {}", where, keys[i],
+							tasks[i].takes_text ? "" : "not ");
+		else
+			code = copy_string(model, &model->task_prompt[i], prompt, err);
+	}
+	return code;
+}
+
+static dsv_code
+read_own(dsv_model *model, json_t *root, dsv_error *err)
+{
+	static const char *const keys[] = {"name", "notice", "tasks"};
+	json_t	   *task_list = json_object_get(root, "tasks");
+	const char *name = NULL;
+	const char *notice = NULL;
+	dsv_code	code;
+
+	if (!json_is_object(root))
+		return dsv_fail(err, DSV_FORMAT, "%s is not a JSON object", OWN_FILE);
+	if ((code = check_own_keys(root, OWN_FILE, keys, 3, err)) != DSV_OK ||
+		(code = dsv_json_string(root, OWN_FILE, "name", &name, err)) != DSV_OK ||
+		(code = dsv_json_string(root, OWN_FILE, "notice", &notice, err)) != DSV_OK ||
+		(name != NULL && (code = copy_string(model, &model->name, name, err)) != DSV_OK) ||
+		(notice != NULL && (code = copy_string(model, &model->notice, notice, err)) != DSV_OK))
+		return code;
+	return task_list != NULL ? read_tasks(model, task_list, err) : set_builtin_tasks(model, err);
+}
+
+/* Last part of the path, for a model that does not name itself. */
+static dsv_code
+name_of_folder(dsv_model *model, dsv_error *err)
+{
+	size_t		end = strlen(model->dir);
+	size_t		begin;
+
+	while (end > 1 && model->dir[end - 1] == '/')
+		end--;
+	begin = end;
+	while (begin > 0 && model->dir[begin - 1] != '/')
+		begin--;
+	if (begin == end)
+		begin = 0;
+	model->name = dsv_alloc_zero(&model->mem, end - begin + 1, 1);
+	if (model->name == NULL)
+		return dsv_fail_nomem(err, end - begin + 1);
+	memcpy(model->name, model->dir + begin, end - begin);
+	return DSV_OK;
+}
+
+static dsv_code
+open_own(dsv_model *model, dsv_error *err)
+{
+	char		path[DSV_PATH_MAX];
+	json_t	   *root = NULL;
+	dsv_code	code = dsv_path_join(path, model->dir, OWN_FILE, err);
+
+	if (code != DSV_OK)
+		return code;
+	code = dsv_json_load_file(path, MAX_OWN_BYTES, &root, err);
+	if (code == DSV_OK)
+		code = read_own(model, root, err);
+	else if (code == DSV_IO && err->sys_errno == ENOENT)
+		code = set_builtin_tasks(model, err);
+	json_decref(root);
+	if (code == DSV_OK && model->name == NULL)
+		code = name_of_folder(model, err);
+	return code;
+}
+
+/* ---- tokenizer against configuration ---- */
+
+static dsv_code
+open_tokenizer(dsv_model *model, dsv_error *err)
+{
+	const dsv_language_config *c = &model->config.language;
+	char		path[DSV_PATH_MAX];
+	size_t		len;
+	int			size;
+	dsv_code	code = dsv_path_join(path, model->dir, "tokenizer.json", err);
+
+	if (code == DSV_OK)
+		code = dsv_tokenizer_open(path, &model->mem, &model->tokenizer, err);
+	if (code != DSV_OK)
+		return code;
+	size = dsv_tokenizer_size(model->tokenizer);
+	if (size > c->vocab)
+	{
+		dsv_fail(err, DSV_FORMAT, "tokenizer.json does not suit config.json");
+		dsv_detail(err, "It has tokens up to %d, \"vocab_size\" is %d.", size - 1, c->vocab);
+		return DSV_FORMAT;
+	}
+	model->special.image = dsv_tokenizer_added(model->tokenizer, "<image>");
+	model->special.bos = c->bos;
+	model->special.eos = c->eos;
+	if (model->special.image < 0)
+		return dsv_fail(err, DSV_FORMAT, "tokenizer.json has no token \"<image>\"");
+	if (dsv_tokenizer_bytes(model->tokenizer, c->bos, &len) == NULL ||
+		dsv_tokenizer_bytes(model->tokenizer, c->eos, &len) == NULL)
+	{
+		dsv_fail(err, DSV_FORMAT, "tokenizer.json lacks the start or end token of config.json");
+		dsv_detail(err, "They are %d and %d.", c->bos, c->eos);
+		return DSV_FORMAT;
+	}
+	return DSV_OK;
+}
+
+/* ---- digest ---- */
+
+static void
+add_number(dsv_sha256 *sha, uint64_t n)
+{
+	uint8_t		bytes[8];
+
+	for (int i = 0; i < 8; i++)
+		bytes[i] = (uint8_t) (n >> (8 * i));
+	dsv_sha256_add(sha, bytes, sizeof(bytes));
+}
+
+/* A file's bytes, then their number; an absent file counts as an empty one. */
+static dsv_code
+add_file(dsv_sha256 *sha, const char *dir, const char *name, dsv_error *err)
+{
+	char		path[DSV_PATH_MAX];
+	char		buf[16384];
+	uint64_t	total = 0;
+	ssize_t		n;
+	int			fd;
+	dsv_code	code = dsv_path_join(path, dir, name, err);
+
+	if (code != DSV_OK)
+		return code;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 && errno != ENOENT)
+		return dsv_fail_errno(err, errno, "could not open \"%s\"", path);
+	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) != 0)
+	{
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+		{
+			code = dsv_fail_errno(err, errno, "could not read \"%s\"", path);
+			break;
+		}
+		dsv_sha256_add(sha, buf, (size_t) n);
+		total += (uint64_t) n;
+	}
+	if (fd >= 0)
+		close(fd);
+	add_number(sha, total);
+	return code;
+}
+
+static void
+add_weights(dsv_sha256 *sha, const uint8_t *base, size_t len)
+{
+	uint64_t	header = 8;
+	const uint8_t *data;
+	size_t		size;
+
+	for (int i = 0; i < 8; i++)
+		header += (uint64_t) base[i] << (8 * i);
+	data = base + header;
+	size = len - header;
+	add_number(sha, len);
+	dsv_sha256_add(sha, base, header);
+	if (size <= DIGEST_BLOCKS * DIGEST_BLOCK)
+		dsv_sha256_add(sha, data, size);
+	else
+		for (size_t i = 0; i < DIGEST_BLOCKS; i++)
+			dsv_sha256_add(sha, data + (size - DIGEST_BLOCK) / (DIGEST_BLOCKS - 1) * i, DIGEST_BLOCK);
+}
+
+static dsv_code
+make_digest(dsv_model *model, dsv_error *err)
+{
+	static const char *const files[] = {
+		"config.json", "processor_config.json", "tokenizer.json", OWN_FILE
+	};
+	static const char hex[] = "0123456789abcdef";
+	uint8_t		out[32];
+	const void *base;
+	size_t		len;
+	dsv_sha256	sha;
+
+	dsv_sha256_init(&sha);
+	for (int i = 0; i < 4; i++)
+	{
+		dsv_code	code = add_file(&sha, model->dir, files[i], err);
+
+		if (code != DSV_OK)
+			return code;
+	}
+	for (int i = 0; dsv_safetensors_mapping(model->files, i, &base, &len); i++)
+		add_weights(&sha, base, len);
+	dsv_sha256_end(&sha, out);
+	for (int i = 0; i < 32; i++)
+	{
+		model->info.digest[2 * i] = hex[out[i] >> 4];
+		model->info.digest[2 * i + 1] = hex[out[i] & 15];
+	}
+	model->info.digest[64] = '\0';
+	return DSV_OK;
+}
+
+/* ---- open and close ---- */
+
+static void
+fill_info(dsv_model *model)
+{
+	const dsv_config *c = &model->config;
+	dsv_model_info *info = &model->info;
+	const void *base;
+	size_t		len;
+
+	info->name = model->name;
+	info->notice = model->notice;
+	info->parameters = model->weights.parameters;
+	info->dtype = model->weights.dtype;
+	for (int i = 0; dsv_safetensors_mapping(model->files, i, &base, &len); i++)
+		info->bytes += (int64_t) len;
+	info->image_size = c->vision.image_size;
+	info->max_tiles = c->max_tiles;
+	info->context = c->language.context;
+	info->vocab = c->language.vocab;
+	info->hidden = c->language.hidden;
+	info->layers = c->language.layers;
+	info->vision_layers = c->vision.layers;
+	info->experts = c->language.experts;
+	info->mla = c->language.mla;
+}
+
+static dsv_code
+open_parts(dsv_model *model, const char *dir, dsv_error *err)
+{
+	const dsv_mem *mem = &model->mem;
+	dsv_code	code;
+
+	if ((code = copy_string(model, &model->dir, dir, err)) != DSV_OK ||
+		(code = dsv_config_load(dir, &model->config, err)) != DSV_OK ||
+		(code = dsv_safetensors_open_dir(dir, mem, &model->files, err)) != DSV_OK ||
+		(code = dsv_weights_bind(model->files, &model->config, mem, &model->weights,
+								 err)) != DSV_OK ||
+		(code = open_tokenizer(model, err)) != DSV_OK ||
+		(code = open_own(model, err)) != DSV_OK)
+		return code;
+	fill_info(model);
+	return make_digest(model, err);
+}
+
+dsv_code
+dsv_model_open(const char *dir, const dsv_mem *mem, dsv_model **out, dsv_error *err)
+{
+	dsv_error	local;
+	dsv_model  *model;
+	dsv_code	code;
+
+	if (err == NULL)
+		err = &local;
+	*out = NULL;
+	model = dsv_alloc_zero(mem, 1, sizeof(*model));
+	if (model == NULL)
+		return dsv_fail_nomem(err, sizeof(*model));
+	model->mem = mem != NULL ? *mem : dsv_mem_libc;
+	code = open_parts(model, dir, err);
+	if (code == DSV_OK)
+		*out = model;
+	else
+		dsv_model_close(model);
+	return code;
+}
+
+void
+dsv_model_close(dsv_model *model)
+{
+	dsv_mem		mem;
+
+	if (model == NULL)
+		return;
+	mem = model->mem;
+	for (int i = 0; i < DSV_TASK_COUNT; i++)
+		dsv_free(&mem, model->task_prompt[i]);
+	dsv_free(&mem, model->name);
+	dsv_free(&mem, model->notice);
+	dsv_free(&mem, model->dir);
+	if (model->tokenizer != NULL)
+		dsv_tokenizer_close(model->tokenizer);
+	dsv_weights_free(&model->weights, &mem);
+	dsv_safetensors_close(model->files);
+	dsv_free(&mem, model);
+}
+
+/* ---- questions to an open model ---- */
+
+const dsv_model_info *
+dsv_model_get_info(const dsv_model *model)
+{
+	return &model->info;
+}
+
+const char *
+dsv_model_task_prompt(const dsv_model *model, dsv_task task)
+{
+	return (unsigned) task < DSV_TASK_COUNT ? model->task_prompt[task] : NULL;
+}
+
+/* The next piece is asked for before this one is touched, so that the disk has work while
+ * pages are mapped.  The advice is only advice: its failure does not matter. */
+static dsv_code
+touch_file(const char *base, size_t len, const dsv_poll *poll, int64_t *touched, dsv_error *err)
+{
+	size_t		page = (size_t) sysconf(_SC_PAGESIZE);
+
+	for (size_t at = 0; at < len; at += PREWARM_PIECE)
+	{
+		size_t		ahead = at == 0 ? 0 : at + PREWARM_PIECE;
+		size_t		end = len - at > PREWARM_PIECE ? at + PREWARM_PIECE : len;
+
+		if (dsv_poll_canceled(poll))
+			return dsv_fail_canceled(err);
+		if (ahead < len)
+		{
+			size_t		want = at == 0 ? 2 * PREWARM_PIECE : PREWARM_PIECE;
+
+			(void) madvise((void *) (base + ahead), len - ahead < want ? len - ahead : want,
+						   MADV_WILLNEED);
+		}
+		for (size_t i = at; i < end; i += page)
+			(void) *(const volatile char *) (base + i);
+		*touched += (int64_t) (end - at);
+	}
+	return DSV_OK;
+}
+
+dsv_code
+dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll, int64_t *resident, dsv_error *err)
+{
+	int64_t		touched = 0;
+	const void *base;
+	size_t		len;
+	dsv_code	code = DSV_OK;
+
+	for (int i = 0; code == DSV_OK && dsv_safetensors_mapping(model->files, i, &base, &len); i++)
+		code = touch_file(base, len, poll, &touched, err);
+	if (resident != NULL)
+		*resident = touched;
+	return code;
+}
