@@ -40,7 +40,8 @@ override with_llvm := no
 include $(PGXS)
 
 override CFLAGS += -std=gnu11 -Wextra -Wshadow -Wstrict-prototypes -Wno-unused-parameter \
-	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement -MMD -MP
+	-Wno-missing-field-initializers -Wno-sign-compare -Wno-clobbered \
+	-Wno-declaration-after-statement -MMD -MP
 
 # Half an engine is no engine: what the server must not see stays hidden.  Never a flag
 # that changes floating point for the whole process (-ffast-math on a link line does).

@@ -286,8 +286,8 @@ pixel(double v, int side, double lowest, double highest)
 
 /* Appends a box of `count` (2 or 4) numbers of the picture as the model saw it. */
 static dsv_code
-add_box(reader *r, const double *value, size_t count, bool clamp, const part *ref, size_t ref_at, size_t ref_end,
-		dsv_error *err)
+add_box(reader *r, const double *value, size_t count, bool clamp, const part *ref, size_t ref_at,
+		size_t ref_end, dsv_error *err)
 {
 	void	   *boxes = r->out->boxes;
 	dsv_box    *b;
@@ -349,7 +349,8 @@ is_box_or_point(const double *value, size_t count)
  * counts the brackets around.
  */
 static dsv_code
-read_lists(reader *r, size_t at, size_t stop, const part *ref, size_t ref_at, size_t ref_end, dsv_error *err)
+read_lists(reader *r, size_t at, size_t stop, const part *ref, size_t ref_at, size_t ref_end,
+		   dsv_error *err)
 {
 	int64_t		depth = 0;
 	bool		fault = skip_blanks(r, at, stop) == stop;
@@ -470,7 +471,8 @@ find_parts(reader *r, tag begin, tag end, part_list *list, dsv_error *err)
 			from = at;
 		else if (t == end && from != SIZE_MAX)
 		{
-			code = add_part(r, list, (part) {from, from + tags[begin].len, at, at + tags[end].len}, err);
+			code = add_part(r, list, (part) {from, from + tags[begin].len, at, at + tags[end].len},
+							err);
 			if (code != DSV_OK)
 				return code;
 			from = SIZE_MAX;
@@ -556,11 +558,11 @@ read_reference(reader *r, dsv_error *err)
 /* ---- */
 
 dsv_code
-dsv_ground_parse(const char *text, size_t len, int width, int height, int orientation, bool reference,
-				 const dsv_mem *mem, dsv_ground *out, dsv_error *err)
+dsv_ground_parse(const char *text, size_t len, int width, int height, int orientation,
+				 bool reference, const dsv_mem *mem, dsv_ground *out, dsv_error *err)
 {
-	reader		r = {.text = text, .len = len, .width = width, .height = height, .orientation = orientation,
-	.mem = mem, .out = out};
+	reader		r = {.text = text, .len = len, .width = width, .height = height,
+		.orientation = orientation, .mem = mem, .out = out};
 	dsv_code	code;
 
 	memset(out, 0, sizeof(*out));

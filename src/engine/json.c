@@ -34,7 +34,8 @@ dsv_json_load_bytes(const char *what, const char *data, size_t len, json_t **out
 	*out = json_loadb(data, len, FLAGS, &e);
 	if (*out != NULL)
 		return DSV_OK;
-	if (json_error_code(&e) == json_error_out_of_memory)
+	/* without memory jansson often says nothing at all */
+	if (json_error_code(&e) == json_error_out_of_memory || e.text[0] == '\0')
 		return dsv_fail_nomem(err, len);
 	dsv_fail(err, DSV_FORMAT, "%s is not valid JSON", what);
 	dsv_detail(err, "Line %d, column %d: %s.", e.line, e.column, e.text);

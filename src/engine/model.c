@@ -272,7 +272,8 @@ add_weights(dsv_sha256 *sha, const uint8_t *base, size_t len)
 		dsv_sha256_add(sha, data, size);
 	else
 		for (size_t i = 0; i < DIGEST_BLOCKS; i++)
-			dsv_sha256_add(sha, data + (size - DIGEST_BLOCK) / (DIGEST_BLOCKS - 1) * i, DIGEST_BLOCK);
+			dsv_sha256_add(sha, data + (size - DIGEST_BLOCK) * i / (DIGEST_BLOCKS - 1),
+						   DIGEST_BLOCK);
 }
 
 static dsv_code
@@ -309,6 +310,17 @@ make_digest(dsv_model *model, dsv_error *err)
 
 /* ---- open and close ---- */
 
+/* Opening reads a page here and there, computing reads on and on. */
+static void
+advise(const dsv_model *model, int advice)
+{
+	const void *base;
+	size_t		len;
+
+	for (int i = 0; dsv_safetensors_mapping(model->files, i, &base, &len); i++)
+		(void) madvise((void *) base, len, advice);
+}
+
 static void
 fill_info(dsv_model *model)
 {
@@ -342,14 +354,18 @@ open_parts(dsv_model *model, const char *dir, dsv_error *err)
 
 	if ((code = copy_string(model, &model->dir, dir, err)) != DSV_OK ||
 		(code = dsv_config_load(dir, &model->config, err)) != DSV_OK ||
-		(code = dsv_safetensors_open_dir(dir, mem, &model->files, err)) != DSV_OK ||
-		(code = dsv_weights_bind(model->files, &model->config, mem, &model->weights,
+		(code = dsv_safetensors_open_dir(dir, mem, &model->files, err)) != DSV_OK)
+		return code;
+	advise(model, MADV_RANDOM);
+	if ((code = dsv_weights_bind(model->files, &model->config, mem, &model->weights,
 								 err)) != DSV_OK ||
 		(code = open_tokenizer(model, err)) != DSV_OK ||
 		(code = open_own(model, err)) != DSV_OK)
 		return code;
 	fill_info(model);
-	return make_digest(model, err);
+	code = make_digest(model, err);
+	advise(model, MADV_NORMAL);
+	return code;
 }
 
 dsv_code

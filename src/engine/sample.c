@@ -58,7 +58,8 @@ forget(dsv_sampler *s)
 }
 
 void
-dsv_sampler_init(dsv_sampler *s, const dsv_sampling *options, int vocab, int max_tokens, dsv_arena *arena)
+dsv_sampler_init(dsv_sampler *s, const dsv_sampling *options, int vocab, int max_tokens,
+				 dsv_arena *arena)
 {
 	memset(s, 0, sizeof(*s));
 	s->options = *options;

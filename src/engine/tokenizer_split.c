@@ -11,8 +11,9 @@
  * written out; what else differs, or is there only to build something hostile, is
  * refused by name.
  *
- * X+REST, X being one class, takes quadratic time on a long run of X where REST fails:
- * it is tried from each place of the run.  But a match can begin behind another X only
+ * X+REST, X being one class, takes quadratic time on a long run of X where REST fails, as
+ * it is tried from each place of the run (compiled expressions see this themselves,
+ * interpreted ones do not).  But a match can begin behind another X only
  * where the search began; otherwise it would have begun one earlier.  So such an
  * expression is run as (?:\G|(?<!X))X+REST, with the same matches.
  */

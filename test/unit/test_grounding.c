@@ -53,9 +53,10 @@ check_result(const char *text, const json_t *result)
 	dsv_ground	g;
 	dsv_error	err;
 
-	assert_int_equal(dsv_ground_parse(text, strlen(text), (int) json_integer_value(json_array_get(size, 0)),
-									  (int) json_integer_value(json_array_get(size, 1)), 1, true, NULL, &g,
-									  &err), DSV_OK);
+	assert_int_equal(dsv_ground_parse(text, strlen(text),
+									  (int) json_integer_value(json_array_get(size, 0)),
+									  (int) json_integer_value(json_array_get(size, 1)), 1, true,
+									  NULL, &g, &err), DSV_OK);
 	assert_int_equal(g.nboxes, json_is_null(boxes) ? -1 : (int) json_array_size(boxes));
 	for (int i = 0; i < g.nboxes; i++)
 	{
@@ -122,8 +123,8 @@ parse(const char *text, int width, int height, int orientation)
 	dsv_ground	g;
 	dsv_error	err;
 
-	assert_int_equal(dsv_ground_parse(text, strlen(text), width, height, orientation, false, NULL, &g, &err),
-					 DSV_OK);
+	assert_int_equal(dsv_ground_parse(text, strlen(text), width, height, orientation, false, NULL,
+									  &g, &err), DSV_OK);
 	assert_true(g.nboxes >= 0);
 	return g;
 }
@@ -142,8 +143,9 @@ check(const char *text, const char *expected)
 		const dsv_box *b = &g.boxes[i];
 
 		assert_true(b->ref_at >= 0 && b->ref_at < b->ref_end && b->ref_end <= (int) strlen(text));
-		n += snprintf(got + n, sizeof(got) - n, "%s%s%.*s %d %d %d %d", i > 0 ? "; " : "", b->point ? "." : "",
-					  b->label_len, text + b->label_at, b->px[0], b->px[1], b->px[2], b->px[3]);
+		n += snprintf(got + n, sizeof(got) - n, "%s%s%.*s %d %d %d %d", i > 0 ? "; " : "",
+					  b->point ? "." : "", b->label_len, text + b->label_at, b->px[0], b->px[1],
+					  b->px[2], b->px[3]);
 	}
 	snprintf(got + n, sizeof(got) - n, "%s", g.malformed ? "!" : "");
 	assert_string_equal(got, expected);
@@ -160,7 +162,8 @@ test_well_formed(void **state)
 	check("no boxes at all", "");
 	check(ONE("dog", "[[1, 2, 3, 4]]"), "dog 1 2 3 4");
 	check(ONE("dog", "[ [ 1 , 2 ,3,4 ] ,\n[5,6,7,8] ]"), "dog 1 2 3 4; dog 5 6 7 8");
-	check("A " ONE("cat", "[[1, 2, 3, 4]]") ", a " ONE("dog", "[[5, 6, 7, 8]]") ".", "cat 1 2 3 4; dog 5 6 7 8");
+	check("A " ONE("cat", "[[1, 2, 3, 4]]") ", a " ONE("dog", "[[5, 6, 7, 8]]") ".",
+		  "cat 1 2 3 4; dog 5 6 7 8");
 	check(ONE("", "[[1, 2, 3, 4]]"), " 1 2 3 4");
 	check(ONE("two\nlines", "[[1, 2, 3, 4]]"), "two\nlines 1 2 3 4");
 	check(ONE("point", "[[10, 20]]"), ".point 10 20 10 20");
@@ -199,7 +202,8 @@ test_malformed(void **state)
 	check(ONE("whole", "[[1, 2, 3, 4]]") "<|ref|>half<|/ref|><|det|>[[5, 6", "whole 1 2 3 4!");
 	check("<|/det|><|/ref|>", "!");
 	check("<|ref|>one<|det|>[[1, 2, 3, 4]]<|/det|>", "one 1 2 3 4!");
-	check("<|ref|>outer <|ref|>inner<|/ref|><|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>", "inner 1 2 3 4!");
+	check("<|ref|>outer <|ref|>inner<|/ref|><|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>",
+		  "inner 1 2 3 4!");
 }
 
 static void
@@ -207,16 +211,17 @@ test_pairing(void **state)
 {
 	(void) state;
 	check("<|ref|>a<|/ref|><|ref|>b<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>", "b 1 2 3 4!");
-	check("<|ref|>a<|/ref|><|ref|>b<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|><|det|>[[5, 6, 7, 8]]<|/det|>",
-		  "b 1 2 3 4; a 5 6 7 8");
+	check("<|ref|>a<|/ref|><|ref|>b<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>"
+		  "<|det|>[[5, 6, 7, 8]]<|/det|>", "b 1 2 3 4; a 5 6 7 8");
 	check("<|det|>[[1, 2, 3, 4]]<|/det|>" ONE("a", "[[5, 6, 7, 8]]"), " 1 2 3 4; a 5 6 7 8");
-	check("<|ref|>a<|/ref|><|det|>[[1, 2, 3, 4]]" ONE("b", "[[5, 6, 7, 8]]"), "a 1 2 3 4; b 5 6 7 8!");
+	check("<|ref|>a<|/ref|><|det|>[[1, 2, 3, 4]]" ONE("b", "[[5, 6, 7, 8]]"),
+		  "a 1 2 3 4; b 5 6 7 8!");
 }
 
 static void
 test_places(void **state)
 {
-	static const char text[] = "A <|ref|>cat<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>. <|det|>[[5, 6]]<|/det|>";
+	static const char text[] = "A " ONE("cat", "[[1, 2, 3, 4]]") ". <|det|>[[5, 6]]<|/det|>";
 	dsv_ground	g = parse(text, 100, 200, 1);
 
 	(void) state;
@@ -276,10 +281,12 @@ test_orientations(void **state)
 	/* the reference way looks at the picture that was shown: 200 x 400, here reversed in it */
 	for (int reversed = 0; reversed < 2; reversed++)
 	{
-		const char *text = reversed ? ONE("r", "[[999, 0, 499, 100]]") : ONE("r", "[[499, 0, 999, 100]]");
+		const char *text = reversed ? ONE("r", "[[999, 0, 499, 100]]") :
+			ONE("r", "[[499, 0, 999, 100]]");
 		dsv_ground	g;
 
-		assert_int_equal(dsv_ground_parse(text, strlen(text), 400, 200, 6, true, NULL, &g, NULL), DSV_OK);
+		assert_int_equal(dsv_ground_parse(text, strlen(text), 400, 200, 6, true, NULL, &g, NULL),
+						 DSV_OK);
 		assert_int_equal(g.nboxes, reversed ? -1 : 1);
 		dsv_ground_free(&g, NULL);
 	}
@@ -300,8 +307,10 @@ parse_both(const char *data, size_t len)
 		dsv_ground	a;
 		dsv_ground	b;
 
-		assert_int_equal(dsv_ground_parse(text, len, 640, 480, 1, reference, NULL, &a, NULL), DSV_OK);
-		assert_int_equal(dsv_ground_parse(text, len, 640, 480, 1, reference, NULL, &b, NULL), DSV_OK);
+		assert_int_equal(dsv_ground_parse(text, len, 640, 480, 1, reference, NULL, &a, NULL),
+						 DSV_OK);
+		assert_int_equal(dsv_ground_parse(text, len, 640, 480, 1, reference, NULL, &b, NULL),
+						 DSV_OK);
 		assert_int_equal(a.nboxes, b.nboxes);
 		assert_int_equal(a.malformed, b.malformed);
 		for (int i = 0; i < a.nboxes; i++)
@@ -339,8 +348,8 @@ test_every_prefix(void **state)
 static void
 test_random(void **state)
 {
-	static const char *const pieces[] = {"<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "[", "]", "[[", "]]",
-	", ", "12", "-3.5", "999", "\n", "<|", "<", ".", "cat"};
+	static const char *const pieces[] = {"<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "[", "]",
+	"[[", "]]", ", ", "12", "-3.5", "999", "\n", "<|", "<", ".", "cat"};
 	uint32_t	x = 1;
 
 	(void) state;
@@ -370,8 +379,8 @@ test_random(void **state)
 static void
 test_long(void **state)
 {
-	static const char *const units[] = {"<|ref|>", "<|det|>", "<|det|>[[", "[", "[ ", "<", "[1,", "[[1,2,3,4],",
-	"<|ref|>a<|/ref|>", "<|ref|>a<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>", "9"};
+	static const char *const units[] = {"<|ref|>", "<|det|>", "<|det|>[[", "[", "[ ", "<", "[1,",
+	"[[1,2,3,4],", "<|ref|>a<|/ref|>", "<|ref|>a<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>", "9"};
 	size_t		size = 4 << 20;
 	char	   *text = malloc(size + 64);
 
@@ -388,7 +397,8 @@ test_long(void **state)
 		{
 			dsv_ground	g;
 
-			assert_int_equal(dsv_ground_parse(text, n, 640, 480, 1, reference, NULL, &g, NULL), DSV_OK);
+			assert_int_equal(dsv_ground_parse(text, n, 640, 480, 1, reference, NULL, &g, NULL),
+							 DSV_OK);
 			dsv_ground_free(&g, NULL);
 		}
 	}

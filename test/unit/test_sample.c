@@ -63,6 +63,12 @@ choose(dsv_sampling options, const float *logits, int vocab, const int32_t *answ
 	return id;
 }
 
+static int32_t
+after(dsv_sampling options, const float *logits, int vocab, const int32_t *answer, int n)
+{
+	return choose(options, logits, vocab, answer, n, NULL);
+}
+
 /* ---- greedy ---- */
 
 static void
@@ -75,12 +81,12 @@ test_greedy(void **state)
 	uint32_t	none = 0;
 
 	(void) state;
-	assert_int_equal(choose((dsv_sampling) {0}, logits, 5, NULL, 0, NULL), 1);
+	assert_int_equal(after((dsv_sampling) {0}, logits, 5, NULL, 0), 1);
 	assert_int_equal(choose((dsv_sampling) {0}, logits, 5, NULL, 0, &allowed), 2);
 	assert_int_equal(choose((dsv_sampling) {0}, logits, 5, NULL, 0, &none), 0);
-	assert_int_equal(choose((dsv_sampling) {0}, all_banned, 3, NULL, 0, NULL), 0);
-	assert_int_equal(choose((dsv_sampling) {0}, with_nan, 3, NULL, 0, NULL), 1);
-	assert_int_equal(choose((dsv_sampling) {.temperature = 1}, with_nan, 3, NULL, 0, NULL), 1);
+	assert_int_equal(after((dsv_sampling) {0}, all_banned, 3, NULL, 0), 0);
+	assert_int_equal(after((dsv_sampling) {0}, with_nan, 3, NULL, 0), 1);
+	assert_int_equal(after((dsv_sampling) {.temperature = 1}, with_nan, 3, NULL, 0), 1);
 }
 
 static void
@@ -111,11 +117,11 @@ test_repetition_penalty(void **state)
 	int32_t		answer[] = {0, 0, 0};
 
 	(void) state;
-	assert_int_equal(choose((dsv_sampling) {.repetition_penalty = 2}, positive, 3, answer, 3, NULL), 1);
-	assert_int_equal(choose((dsv_sampling) {.repetition_penalty = 2}, negative, 3, answer, 1, NULL), 1);
-	assert_int_equal(choose((dsv_sampling) {.repetition_penalty = 2}, positive, 3, answer, 0, NULL), 0);
-	assert_int_equal(choose((dsv_sampling) {.repetition_penalty = 1.4f}, positive, 3, answer, 3, NULL), 0);
-	assert_int_equal(choose((dsv_sampling) {.repetition_penalty = 1}, positive, 3, answer, 3, NULL), 0);
+	assert_int_equal(after((dsv_sampling) {.repetition_penalty = 2}, positive, 3, answer, 3), 1);
+	assert_int_equal(after((dsv_sampling) {.repetition_penalty = 2}, negative, 3, answer, 1), 1);
+	assert_int_equal(after((dsv_sampling) {.repetition_penalty = 2}, positive, 3, answer, 0), 0);
+	assert_int_equal(after((dsv_sampling) {.repetition_penalty = 1.4f}, positive, 3, answer, 3), 0);
+	assert_int_equal(after((dsv_sampling) {.repetition_penalty = 1}, positive, 3, answer, 3), 0);
 }
 
 static void
@@ -129,19 +135,20 @@ test_no_repeat_ngram(void **state)
 	uint32_t	banned = 1u << 4 | 1u << 2;
 
 	(void) state;
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, pair, 4, NULL), 3);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, pair, 3, NULL), 4);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 3}, logits, 5, triple, 8, NULL), 3);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 4}, logits, 5, triple, 8, NULL), 4);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 9}, logits, 5, triple, 8, NULL), 4);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 1}, logits, 5, pair, 4, NULL), 2);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 1}, logits, 5, pair, 0, NULL), 4);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, pair, 4), 3);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, pair, 3), 4);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 3}, logits, 5, triple, 8), 3);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 4}, logits, 5, triple, 8), 4);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 9}, logits, 5, triple, 8), 4);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 1}, logits, 5, pair, 4), 2);
+	assert_int_equal(after((dsv_sampling) {.no_repeat_ngram = 1}, logits, 5, pair, 0), 4);
 
 	/* nothing is left: the plain argmax of what is allowed */
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, pair, 4, &only_four), 4);
+	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, pair, 4,
+							&only_four), 4);
 	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2}, logits, 5, both, 5, &banned), 4);
-	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2, .temperature = 1}, logits, 5, both, 5,
-							&banned), 4);
+	assert_int_equal(choose((dsv_sampling) {.no_repeat_ngram = 2, .temperature = 1}, logits, 5,
+							both, 5, &banned), 4);
 }
 
 /* The chains say what a search through the whole answer says, at every length. */
@@ -172,7 +179,8 @@ test_ngrams_against_search(void **state)
 				logits[i] = (float) (seed >> 16 & 0x3FF);
 			}
 			for (int at = size - 1; at < n; at++)
-				if (memcmp(answer + at - size + 1, answer + n - size + 1, (size - 1) * sizeof(int32_t)) == 0)
+				if (memcmp(answer + at - size + 1, answer + n - size + 1,
+						   (size - 1) * sizeof(int32_t)) == 0)
 					banned[answer[at]] = true;
 			for (int pass = 0; pass < 2 && want < 0; pass++)
 				for (int i = 0; i < VOCAB; i++)
@@ -243,7 +251,8 @@ test_draws(void **state)
 				 (double[]) {0, 0.40 / 0.85, 0, 0.30 / 0.85, 0.15 / 0.85});
 	check_shares((dsv_sampling) {.temperature = 1, .top_p = 0.5f}, logits, 5,
 				 (double[]) {0, 0.40 / 0.70, 0, 0.30 / 0.70, 0});
-	check_shares((dsv_sampling) {.temperature = 1, .top_p = 1e-6f}, logits, 5, (double[]) {0, 1, 0, 0, 0});
+	check_shares((dsv_sampling) {.temperature = 1, .top_p = 1e-6f}, logits, 5,
+				 (double[]) {0, 1, 0, 0, 0});
 }
 
 /* A large vocabulary: the nucleus is what sorting everything gives. */
@@ -279,8 +288,8 @@ test_nucleus(void **state)
 		mass += exp(logits[best]);
 	}
 	for (uint64_t seed = 0; seed < 300; seed++)
-		assert_true(inside[choose((dsv_sampling) {.temperature = 1, .top_p = 0.3f, .seed = seed}, logits,
-								  VOCAB, none, 0, NULL)]);
+		assert_true(inside[choose((dsv_sampling) {.temperature = 1, .top_p = 0.3f, .seed = seed},
+								  logits, VOCAB, none, 0, NULL)]);
 }
 
 static float
@@ -313,8 +322,8 @@ go_on(fixture *f, int32_t *answer, int from, int to)
 static void
 test_rewind_and_seed(void **state)
 {
-	dsv_sampling options = {.temperature = 0.8f, .top_p = 0.95f, .seed = 42, .repetition_penalty = 1.1f,
-	.no_repeat_ngram = 2};
+	dsv_sampling options = {.temperature = 0.8f, .top_p = 0.95f, .seed = 42,
+		.repetition_penalty = 1.1f, .no_repeat_ngram = 2};
 	int32_t		fresh[MAX_TOKENS];
 	int32_t		again[MAX_TOKENS];
 	int32_t		other[MAX_TOKENS];

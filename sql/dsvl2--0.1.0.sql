@@ -1,0 +1,193 @@
+/* dsvl2--0.1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION dsvl2" to load this file. \quit
+
+-- ---- models ----
+
+-- src/pg/model_catalog.c knows the order of the first columns
+CREATE TABLE @extschema@.vl_model (
+    name          text PRIMARY KEY,
+    path          text NOT NULL,
+    quant         text NOT NULL,
+    digest        text NOT NULL,
+    builtin       boolean NOT NULL DEFAULT false,
+    parameters    bigint NOT NULL,
+    bytes         bigint NOT NULL,
+    registered_by name NOT NULL DEFAULT session_user,
+    registered_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE @extschema@.vl_model_alias (
+    alias text PRIMARY KEY,
+    model text NOT NULL REFERENCES @extschema@.vl_model ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.vl_model', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.vl_model_alias', '');
+
+CREATE FUNCTION @extschema@.vl_register_model(name text, path text, quant text DEFAULT 'bf16')
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.vl_drop_model(name text)
+RETURNS void AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.vl_alias(alias text, model text)
+RETURNS void AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.vl_prewarm(model text DEFAULT NULL)
+RETURNS bigint AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_unload()
+RETURNS integer AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+REVOKE ALL ON FUNCTION @extschema@.vl_register_model(text, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.vl_drop_model(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.vl_alias(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.vl_prewarm(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.vl_register_model(text, text, text) TO pg_read_server_files;
+GRANT EXECUTE ON FUNCTION @extschema@.vl_drop_model(text) TO pg_read_server_files;
+GRANT EXECUTE ON FUNCTION @extschema@.vl_alias(text, text) TO pg_read_server_files;
+GRANT EXECUTE ON FUNCTION @extschema@.vl_prewarm(text) TO pg_read_server_files;
+
+CREATE FUNCTION @extschema@.vl_model_is_mapped(name text)
+RETURNS boolean AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+CREATE VIEW @extschema@.vl_models AS
+SELECT m.name,
+       ARRAY(SELECT a.alias FROM @extschema@.vl_model_alias a WHERE a.model = m.name ORDER BY a.alias)
+         AS aliases,
+       m.parameters, m.quant AS quantisation, m.digest, m.bytes,
+       @extschema@.vl_model_is_mapped(m.name) AS mapped,
+       m.name = d.model OR EXISTS (SELECT FROM @extschema@.vl_model_alias a
+                                    WHERE a.alias = d.model AND a.model = m.name) AS "default",
+       m.path, m.builtin, m.registered_by, m.registered_at
+  FROM @extschema@.vl_model m, pg_catalog.current_setting('dsvl2.default_model') AS d(model);
+
+GRANT SELECT ON @extschema@.vl_models TO PUBLIC;
+
+SELECT @extschema@.vl_register_model('nano', '$sharedir/dsvl2/nano');
+UPDATE @extschema@.vl_model SET builtin = true WHERE name = 'nano';
+
+-- ---- answers ----
+
+CREATE FUNCTION @extschema@.vl_ocr(image bytea, mode text DEFAULT 'text', model text DEFAULT NULL,
+                                   options jsonb DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_ask(image bytea, prompt text, model text DEFAULT NULL,
+                                   options jsonb DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_ask_multi(images bytea[], prompt text, model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_describe(image bytea, model text DEFAULT NULL,
+                                        options jsonb DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE TYPE @extschema@.vl_result AS (
+    value           text,
+    task            text,
+    model           text,
+    model_digest    text,
+    finish_reason   text,
+    truncated       boolean,
+    score           real,
+    logprobs        real[],
+    prompt_tokens   integer,
+    image_tokens    integer,
+    cached_tokens   integer,
+    output_tokens   integer,
+    tiles           integer,
+    decode_image_ms double precision,
+    vision_ms       double precision,
+    prefill_ms      double precision,
+    decode_ms       double precision,
+    memo            boolean,
+    error_code      text,
+    error           text
+);
+
+CREATE FUNCTION @extschema@.vl_run(task text, image bytea, prompt text DEFAULT NULL,
+                                   fields jsonb DEFAULT NULL, model text DEFAULT NULL,
+                                   options jsonb DEFAULT NULL)
+RETURNS @extschema@.vl_result AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+-- ---- places ----
+
+CREATE FUNCTION @extschema@.vl_ground(image bytea, phrase text, model text DEFAULT NULL,
+                                      options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_ground_answer(image bytea, prompt text, model text DEFAULT NULL,
+                                             options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_boxes(image bytea, phrase text, model text DEFAULT NULL,
+                                     options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, label text, region box, x1 integer, y1 integer, x2 integer, y2 integer,
+               score real)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 5 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_boxes(image bytea, phrases text[], model text DEFAULT NULL,
+                                     options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, label text, region box, x1 integer, y1 integer, x2 integer, y2 integer,
+               score real)
+AS 'MODULE_PATHNAME', 'vl_boxes_many' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_points(image bytea, phrase text, model text DEFAULT NULL,
+                                      options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, label text, at point, score real)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 5 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_parse_boxes(answer text, width integer, height integer)
+RETURNS TABLE (ord integer, label text, region box, x1 integer, y1 integer, x2 integer, y2 integer,
+               score real)
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT ROWS 5 PARALLEL SAFE;
+
+-- ---- helpers and observation ----
+
+CREATE FUNCTION @extschema@.vl_image_info(image bytea, OUT format text, OUT width integer,
+    OUT height integer, OUT exif_orientation integer, OUT pages integer, OUT tiles_w integer,
+    OUT tiles_h integer, OUT image_tokens integer, OUT sha256 text)
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_count_tokens(prompt text, image bytea DEFAULT NULL,
+                                            model text DEFAULT NULL)
+RETURNS integer AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 100 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_last_usage(OUT calls bigint, OUT inferences bigint,
+    OUT memo_hits bigint, OUT images bigint, OUT input_tokens bigint, OUT total_output_tokens bigint,
+    OUT row_errors bigint, OUT task text, OUT model text, OUT prompt_tokens integer,
+    OUT image_tokens integer, OUT cached_tokens integer, OUT output_tokens integer, OUT tiles integer,
+    OUT decode_image_ms double precision, OUT vision_ms double precision,
+    OUT prefill_ms double precision, OUT decode_ms double precision, OUT total_ms double precision)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_build_info(OUT name text, OUT value text)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_config(OUT name text, OUT setting text, OUT unit text,
+                                      OUT description text)
+RETURNS SETOF record LANGUAGE sql STABLE
+BEGIN ATOMIC
+  SELECT s.name, s.setting, s.unit, s.short_desc || COALESCE(' ' || s.extra_desc, '')
+    FROM pg_catalog.pg_settings s WHERE s.name LIKE 'dsvl2.%' ORDER BY s.name;
+END;
+
+CREATE FUNCTION @extschema@.vl_stat_activity(OUT pid integer, OUT datid oid, OUT usesysid oid,
+    OUT task text, OUT model text, OUT phase text, OUT done bigint, OUT total bigint,
+    OUT output_tokens integer, OUT started timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE VIEW @extschema@.vl_stat_activity AS
+SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done, a.total,
+       a.output_tokens, a.started
+  FROM @extschema@.vl_stat_activity() a
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = a.datid
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid;
+
+GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;

@@ -1,0 +1,285 @@
+#include "backend_engine.h"
+
+#include "error_report.h"
+#include "guc.h"
+#include "progress.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Two, so that comparing two models in one query does not reopen them row by row */
+#define MAX_OPEN 2
+
+struct BackendModel
+{
+	MemoryContext context;		/* NULL = free slot */
+	dsv_mem		mem;
+	char		name[NAMEDATALEN];
+	char	   *path;			/* as stored in the catalog */
+	dsv_model  *model;
+	dsv_engine *engine;			/* NULL until something is computed */
+	int			precision;		/* of the engine */
+	int			kv_memory;
+	uint64		last_used;
+};
+
+static BackendModel open_models[MAX_OPEN];
+static uint64 use_counter;
+
+/* ---- what the engine is given ---- */
+
+static void *
+engine_alloc(void *ud, size_t size)
+{
+	if (size > MaxAllocHugeSize)
+		return NULL;
+	return MemoryContextAllocExtended((MemoryContext) ud, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+}
+
+static void
+engine_free(void *ud, void *ptr)
+{
+	pfree(ptr);
+}
+
+static struct
+{
+	bool		has_deadline;
+	bool		timed_out;
+	TimestampTz deadline;
+	dsv_sequence *seq;
+}			watched;
+
+/* Looks at flags and a clock, nothing that could raise an error through the engine. */
+static bool
+poll_interrupts(void *ud)
+{
+	if (watched.seq != NULL)
+	{
+		dsv_progress progress;
+
+		dsv_sequence_progress(watched.seq, &progress);
+		ProgressUpdate(&progress);
+	}
+	if (QueryCancelPending || ProcDiePending)
+		return true;
+	if (watched.has_deadline && GetCurrentTimestamp() >= watched.deadline)
+		watched.timed_out = true;
+	return watched.timed_out;
+}
+
+void
+PollStart(int timeout_ms)
+{
+	watched.seq = NULL;
+	watched.timed_out = false;
+	watched.has_deadline = timeout_ms > 0;
+	if (watched.has_deadline)
+		watched.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+}
+
+void
+PollWatch(dsv_sequence *seq)
+{
+	watched.seq = seq;
+}
+
+void
+PollEnd(void)
+{
+	watched.seq = NULL;
+	watched.has_deadline = false;
+}
+
+void
+RaiseCancel(void)
+{
+	if (!watched.timed_out)
+		CHECK_FOR_INTERRUPTS();
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED),
+			 watched.timed_out ? errmsg("canceling inference due to option \"timeout_ms\"") :
+			 errmsg("canceling inference due to user request")));
+	pg_unreachable();
+}
+
+/* ---- opening and closing ---- */
+
+static void
+stop_workers(int code, Datum arg)
+{
+	dsv_shutdown();
+}
+
+static void
+close_slot(BackendModel *slot)
+{
+	dsv_engine_destroy(slot->engine);
+	dsv_model_close(slot->model);
+	MemoryContextDelete(slot->context);
+	memset(slot, 0, sizeof(*slot));
+}
+
+int
+UnloadBackendModels(const char *name)
+{
+	int			closed = 0;
+
+	for (int i = 0; i < MAX_OPEN; i++)
+		if (open_models[i].context != NULL && (name == NULL || strcmp(open_models[i].name, name) == 0))
+		{
+			close_slot(&open_models[i]);
+			closed++;
+		}
+	if (name == NULL)
+		dsv_shutdown();
+	return closed;
+}
+
+bool
+BackendModelIsOpen(const char *name)
+{
+	for (int i = 0; i < MAX_OPEN; i++)
+		if (open_models[i].context != NULL && strcmp(open_models[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+dsv_model *
+OpenFolder(const char *folder)
+{
+	dsv_error	err;
+	dsv_model  *model;
+
+	if (dsv_model_open(folder, NULL, &model, &err) != DSV_OK)
+		ReportEngineError(&err);
+	return model;
+}
+
+/* The model's own words, once a session */
+static void
+say_notice(const ModelEntry *entry, const dsv_model_info *info)
+{
+	static char said[8][NAMEDATALEN];
+	int			i;
+
+	if (info->notice == NULL)
+		return;
+	for (i = 0; i < lengthof(said) && said[i][0] != '\0'; i++)
+		if (strcmp(said[i], entry->name) == 0)
+			return;
+	if (i < lengthof(said))
+		strlcpy(said[i], entry->name, NAMEDATALEN);
+	ereport(NOTICE,
+			(errmsg("%s", info->notice),
+			 errhint("Register a published DeepSeek-VL2 model with vl_register_model(name, path) and "
+					 "name it in dsvl2.default_model.")));
+}
+
+/* The files are those that were registered; what comes with dsvl2 changes with it. */
+static void
+check_digest(const ModelEntry *entry, BackendModel *slot)
+{
+	const dsv_model_info *info = dsv_model_get_info(slot->model);
+
+	if (entry->builtin || strcmp(info->digest, entry->digest) == 0)
+		return;
+	close_slot(slot);
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("the files of model \"%s\" are not those that were registered", entry->name),
+			 errhint("Drop the model with vl_drop_model() and register it again.")));
+}
+
+static BackendModel *
+open_slot(const ModelEntry *entry)
+{
+	static bool registered = false;
+	BackendModel *slot = &open_models[0];
+	dsv_error	err;
+
+	if (!registered)
+	{
+		before_shmem_exit(stop_workers, 0);
+		registered = true;
+	}
+	for (int i = 1; i < MAX_OPEN; i++)
+		if (open_models[i].last_used < slot->last_used)
+			slot = &open_models[i];
+	if (slot->context != NULL)
+		close_slot(slot);
+	slot->context = AllocSetContextCreate(TopMemoryContext, "dsvl2 model", ALLOCSET_DEFAULT_SIZES);
+	slot->mem = (dsv_mem) {engine_alloc, engine_free, slot->context};
+	if (dsv_model_open(ModelFolder(entry->path), &slot->mem, &slot->model, &err) != DSV_OK)
+	{
+		MemoryContextDelete(slot->context);
+		memset(slot, 0, sizeof(*slot));
+		ReportEngineError(&err);
+	}
+	strlcpy(slot->name, entry->name, NAMEDATALEN);
+	slot->path = MemoryContextStrdup(slot->context, entry->path);
+	check_digest(entry, slot);
+	return slot;
+}
+
+BackendModel *
+OpenBackendModel(const ModelEntry *entry)
+{
+	BackendModel *slot = NULL;
+
+	for (int i = 0; i < MAX_OPEN; i++)
+	{
+		BackendModel *s = &open_models[i];
+
+		if (s->context == NULL || strcmp(s->name, entry->name) != 0)
+			continue;
+		/* dropped and registered anew since */
+		if (strcmp(s->path, entry->path) != 0 ||
+			(!entry->builtin && strcmp(dsv_model_get_info(s->model)->digest, entry->digest) != 0))
+			close_slot(s);
+		else
+			slot = s;
+	}
+	if (slot == NULL)
+		slot = open_slot(entry);
+	slot->last_used = ++use_counter;
+	say_notice(entry, dsv_model_get_info(slot->model));
+	return slot;
+}
+
+dsv_model *
+GetBackendModel(BackendModel *backend)
+{
+	return backend->model;
+}
+
+dsv_engine *
+GetBackendEngine(BackendModel *backend)
+{
+	dsv_engine_options options = {
+		.mem = &backend->mem,
+		.poll = {poll_interrupts, NULL},
+		.threads = SettingThreads,
+		.precision = SettingPrecision,
+		.kv_memory = (size_t) SettingKvMemory * 1024 * 1024,
+	};
+	dsv_error	err;
+
+	if (backend->engine != NULL &&
+		(backend->precision != SettingPrecision || backend->kv_memory != SettingKvMemory))
+	{
+		dsv_engine_destroy(backend->engine);
+		backend->engine = NULL;
+	}
+	dsv_cpu_set(SettingCpuLevel);
+	if (backend->engine != NULL)
+	{
+		dsv_engine_set_threads(backend->engine, SettingThreads);
+		return backend->engine;
+	}
+	if (dsv_engine_create(backend->model, &options, &backend->engine, &err) != DSV_OK)
+		ReportEngineError(&err);
+	backend->precision = SettingPrecision;
+	backend->kv_memory = SettingKvMemory;
+	return backend->engine;
+}

@@ -1,0 +1,33 @@
+/*
+ * compat.h
+ *		Every difference between the PostgreSQL versions that dsvl2 builds against (15 to 18).
+ */
+#ifndef DSVL2_COMPAT_H
+#define DSVL2_COMPAT_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "dsvl2 builds against PostgreSQL 15, 16, 17 and 18"
+#endif
+
+/* This backend's slot, 0 .. MaxBackends - 1 */
+#if PG_VERSION_NUM >= 170000
+#include "storage/procnumber.h"
+#define MyBackendSlot	((int) MyProcNumber)
+#else
+#include "storage/backendid.h"
+#define MyBackendSlot	((int) MyBackendId - 1)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define DSVL2_MODULE_MAGIC	PG_MODULE_MAGIC_EXT(.name = "dsvl2", .version = DSV_VERSION)
+#else
+#define DSVL2_MODULE_MAGIC	PG_MODULE_MAGIC
+#endif
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * error_report.h
+ *		From the engine's errors to PostgreSQL's.
+ *
+ * A row error (VL001 to VL006) concerns one image or one answer and obeys on_error; every
+ * other error ends the statement.
+ */
+#ifndef DSVL2_ERROR_REPORT_H
+#define DSVL2_ERROR_REPORT_H
+
+#include "compat.h"
+
+#include "../engine/dsv.h"
+
+#define ERRCODE_VL_IMAGE		MAKE_SQLSTATE('V', 'L', '0', '0', '1')
+#define ERRCODE_VL_IMAGE_SIZE	MAKE_SQLSTATE('V', 'L', '0', '0', '2')
+#define ERRCODE_VL_CONTEXT		MAKE_SQLSTATE('V', 'L', '0', '0', '3')
+#define ERRCODE_VL_TRUNCATED	MAKE_SQLSTATE('V', 'L', '0', '0', '4')
+#define ERRCODE_VL_SCHEMA		MAKE_SQLSTATE('V', 'L', '0', '0', '5')
+#define ERRCODE_VL_EMPTY		MAKE_SQLSTATE('V', 'L', '0', '0', '6')
+
+/* An error to be raised or kept; texts live as long as the struct. */
+typedef struct VlError
+{
+	int			sqlerrcode;		/* 0 = none */
+	char		message[256];
+	char		detail[256];
+	char		hint[256];
+} VlError;
+
+void		VlErrorFromEngine(VlError *error, const dsv_error *err);
+void		VlErrorSet(VlError *error, int sqlerrcode, const char *message);
+bool		VlErrorIsRow(const VlError *error);
+
+/* ereport(elevel, ...) of a kept error */
+void		VlErrorReport(const VlError *error, int elevel);
+
+/* Raises the engine's error; for calls that have no row to spare. */
+void		ReportEngineError(const dsv_error *err) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,285 @@
+/*
+ * fn_answer.c
+ *		vl_ocr, vl_ask, vl_ask_multi, vl_describe, vl_run.
+ */
+#include "compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "infer.h"
+#include "near_miss.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(vl_ocr);
+PG_FUNCTION_INFO_V1(vl_ask);
+PG_FUNCTION_INFO_V1(vl_ask_multi);
+PG_FUNCTION_INFO_V1(vl_describe);
+PG_FUNCTION_INFO_V1(vl_run);
+
+/* The answer as text, or NULL after a row error that on_error forgives */
+static Datum
+answer(FunctionCallInfo fcinfo, const InferCall *call)
+{
+	InferResult *result = Infer(call, NULL);
+	VlError		error;
+
+	if (!AnswerIsGood(call, result, &error))
+	{
+		ReportRowError(call, &error);
+		PG_RETURN_NULL();
+	}
+	PG_RETURN_TEXT_P(AnswerText(result->text, result->len));
+}
+
+static Datum
+answer_one(FunctionCallInfo fcinfo, InferCall *call, char *prompt)
+{
+	bytea	   *image = PG_GETARG_BYTEA_PP(0);
+
+	call->images = &image;
+	call->nimages = 1;
+	call->prompt = prompt;
+	return answer(fcinfo, call);
+}
+
+/* vl_ocr(image, mode, model, options) */
+Datum
+vl_ocr(PG_FUNCTION_ARGS)
+{
+	InferCall	call;
+	char	   *mode;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	mode = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (strcmp(mode, "text") != 0 && strcmp(mode, "markdown") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown mode \"%s\"", mode),
+				 errhint("The modes are \"text\" and \"markdown\".")));
+	ReadCall(fcinfo, strcmp(mode, "text") == 0 ? DSV_TASK_OCR : DSV_TASK_OCR_MARKDOWN, 2, &call);
+	return answer_one(fcinfo, &call, NULL);
+}
+
+/* vl_ask(image, prompt, model, options) */
+Datum
+vl_ask(PG_FUNCTION_ARGS)
+{
+	InferCall	call;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	ReadCall(fcinfo, DSV_TASK_ASK, 2, &call);
+	return answer_one(fcinfo, &call, Utf8Argument(fcinfo, 1));
+}
+
+/* vl_describe(image, model, options) */
+Datum
+vl_describe(PG_FUNCTION_ARGS)
+{
+	InferCall	call;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	ReadCall(fcinfo, DSV_TASK_DESCRIBE, 1, &call);
+	return answer_one(fcinfo, &call, NULL);
+}
+
+/* vl_ask_multi(images, prompt, model, options): a NULL element makes the answer NULL, as a NULL
+ * image does */
+Datum
+vl_ask_multi(PG_FUNCTION_ARGS)
+{
+	InferCall	call;
+	Datum	   *elements;
+	bool	   *nulls;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	ReadCall(fcinfo, DSV_TASK_ASK, 2, &call);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), BYTEAOID, -1, false, TYPALIGN_INT, &elements, &nulls,
+					  &call.nimages);
+	if (call.nimages == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("vl_ask_multi needs at least one image")));
+	call.images = palloc(call.nimages * sizeof(bytea *));
+	for (int i = 0; i < call.nimages; i++)
+	{
+		if (nulls[i])
+			PG_RETURN_NULL();
+		call.images[i] = DatumGetByteaPP(elements[i]);
+	}
+	call.prompt = Utf8Argument(fcinfo, 1);
+	call.place_images = true;
+	return answer(fcinfo, &call);
+}
+
+/* ---- vl_run ---- */
+
+static dsv_task
+task_argument(FunctionCallInfo fcinfo)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	dsv_task	task;
+	NearMiss	near;
+	char	   *hint;
+
+	if (ParseTask(name, &task))
+		return task;
+	NearMissStart(&near, name);
+	for (int i = 0; i < DSV_TASK_COUNT; i++)
+		NearMissTry(&near, TaskName(i));
+	hint = NearMissHint(&near);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown task \"%s\"", name),
+			 errhint("%s", hint != NULL ? hint :
+					 "The tasks are ocr, markdown, describe, ask, ground and ground_answer.")));
+	return DSV_TASK_COUNT;
+}
+
+static Datum
+logprob_array(const InferResult *result)
+{
+	Datum	   *values = palloc(result->ntokens * sizeof(Datum) + 1);
+
+	for (int i = 0; i < result->ntokens; i++)
+		values[i] = Float4GetDatum(result->logprobs[i]);
+	return PointerGetDatum(construct_array(values, result->ntokens, FLOAT4OID, sizeof(float4), true,
+										   TYPALIGN_INT));
+}
+
+static double
+mean_logprob(const InferResult *result)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < result->ntokens; i++)
+		sum += result->logprobs[i];
+	return sum / result->ntokens;
+}
+
+/* Columns of the composite type vl_result, in its order */
+enum
+{
+	R_VALUE,
+	R_TASK,
+	R_MODEL,
+	R_DIGEST,
+	R_FINISH,
+	R_TRUNCATED,
+	R_SCORE,
+	R_LOGPROBS,
+	R_PROMPT_TOKENS,
+	R_IMAGE_TOKENS,
+	R_CACHED_TOKENS,
+	R_OUTPUT_TOKENS,
+	R_TILES,
+	R_IMAGE_MS,
+	R_VISION_MS,
+	R_PREFILL_MS,
+	R_DECODE_MS,
+	R_MEMO,
+	R_ERROR_CODE,
+	R_ERROR,
+	R_COLUMNS
+};
+
+static Datum
+result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r, bool memo)
+{
+	static const char *const finish_names[] = {
+		[DSV_FINISH_NONE] = NULL,
+		[DSV_FINISH_STOP] = "stop",
+		[DSV_FINISH_STOP_STRING] = "stop_string",
+		[DSV_FINISH_LENGTH] = "length",
+		[DSV_FINISH_CANCELED] = "canceled",
+	};
+	Datum		values[R_COLUMNS] = {0};
+	bool		nulls[R_COLUMNS] = {false};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "vl_run must return a row");
+	values[R_TASK] = CStringGetTextDatum(TaskName(call->task));
+	values[R_MODEL] = CStringGetTextDatum(call->model->name);
+	values[R_DIGEST] = CStringGetTextDatum(r->digest);
+	values[R_MEMO] = BoolGetDatum(memo);
+	values[R_TRUNCATED] = BoolGetDatum(r->finish == DSV_FINISH_LENGTH);
+	values[R_PROMPT_TOKENS] = Int32GetDatum(r->usage.prompt_tokens);
+	values[R_IMAGE_TOKENS] = Int32GetDatum(r->usage.image_tokens);
+	values[R_CACHED_TOKENS] = Int32GetDatum(r->usage.cached_tokens);
+	values[R_OUTPUT_TOKENS] = Int32GetDatum(r->usage.output_tokens);
+	values[R_TILES] = Int32GetDatum(r->usage.tiles);
+	values[R_IMAGE_MS] = Float8GetDatum(r->usage.decode_image_ms);
+	values[R_VISION_MS] = Float8GetDatum(r->usage.vision_ms);
+	values[R_PREFILL_MS] = Float8GetDatum(r->usage.prefill_ms);
+	values[R_DECODE_MS] = Float8GetDatum(r->usage.decode_ms);
+	nulls[R_LOGPROBS] = !call->options.scores || r->error.sqlerrcode != 0;
+	if (!nulls[R_LOGPROBS])
+		values[R_LOGPROBS] = logprob_array(r);
+	nulls[R_SCORE] = r->ntokens == 0;
+	if (!nulls[R_SCORE])
+		values[R_SCORE] = Float4GetDatum((float) exp(mean_logprob(r)));
+	nulls[R_VALUE] = nulls[R_FINISH] = r->error.sqlerrcode != 0;
+	nulls[R_ERROR_CODE] = nulls[R_ERROR] = r->error.sqlerrcode == 0;
+	if (r->error.sqlerrcode != 0)
+	{
+		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(r->error.sqlerrcode));
+		values[R_ERROR] = CStringGetTextDatum(r->error.message);
+	}
+	else
+	{
+		values[R_VALUE] = PointerGetDatum(AnswerText(r->text, r->len));
+		values[R_FINISH] = CStringGetTextDatum(finish_names[r->finish]);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* vl_run(task, image, prompt, fields, model, options): row errors are columns */
+Datum
+vl_run(PG_FUNCTION_ARGS)
+{
+	InferCall	call;
+	dsv_task	task;
+	bytea	   *image;
+	bool		memo;
+	InferResult *result;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	task = task_argument(fcinfo);
+	if (!PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("fields are not supported by the task \"%s\"", TaskName(task))));
+	if (task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER)
+	{
+		if (PG_ARGISNULL(2))
+			PG_RETURN_NULL();
+	}
+	else if (!PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the task \"%s\" takes no prompt", TaskName(task))));
+	ReadCall(fcinfo, task, 4, &call);
+	image = PG_GETARG_BYTEA_PP(1);
+	call.images = &image;
+	call.nimages = 1;
+	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
+	result = Infer(&call, &memo);
+	if (result->error.sqlerrcode == 0)
+	{
+		/* what the other functions would raise is told here; the value stays */
+		VlError		error = {0};
+
+		if (result->len == 0)
+			VlErrorSet(&error, ERRCODE_VL_EMPTY, "the model gave an empty answer");
+		result->error = error;
+	}
+	return result_row(fcinfo, &call, result, memo);
+}

@@ -1,0 +1,182 @@
+/*
+ * fn_model.c
+ *		Models by name: vl_register_model, vl_drop_model, vl_alias, vl_prewarm, vl_unload, and
+ *		vl_model_is_mapped for the view vl_models.
+ *
+ * A path is opened with the server's rights, so registering asks for what reading a
+ * server file asks for; using a registered model asks for nothing.
+ */
+#include "compat.h"
+
+#include "backend_engine.h"
+#include "catalog/pg_authid.h"
+#include "error_report.h"
+#include "guc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(vl_register_model);
+PG_FUNCTION_INFO_V1(vl_drop_model);
+PG_FUNCTION_INFO_V1(vl_alias);
+PG_FUNCTION_INFO_V1(vl_prewarm);
+PG_FUNCTION_INFO_V1(vl_unload);
+PG_FUNCTION_INFO_V1(vl_model_is_mapped);
+
+static void
+check_may_manage(const char *what)
+{
+	if (!superuser() && !has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s", what),
+				 errdetail("Only roles with privileges of \"pg_read_server_files\" may do so.")));
+}
+
+static char *
+name_argument(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("a model's name has 1 to %d bytes", NAMEDATALEN - 1)));
+	return name;
+}
+
+static char *
+absolute_folder(const char *path)
+{
+	char	   *folder;
+
+	if (strncmp(path, "$sharedir/", strlen("$sharedir/")) == 0 || is_absolute_path(path))
+		folder = pstrdup(path);
+	else if (SettingModelDir[0] != '\0')
+		folder = psprintf("%s/%s", SettingModelDir, path);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("path \"%s\" is not absolute", path),
+				 errhint("Give an absolute path, or set dsvl2.model_dir.")));
+	canonicalize_path(folder);
+	return folder;
+}
+
+/* vl_register_model(name, path, quant) */
+Datum
+vl_register_model(PG_FUNCTION_ARGS)
+{
+	char	   *name = name_argument(fcinfo, 0);
+	char	   *quant = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *path;
+	dsv_model_info info;
+	dsv_model  *model;
+	const char *args[6];
+
+	check_may_manage("register models");
+	if (strcmp(quant, "bf16") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("quantisation \"%s\" is not supported", quant),
+				 errhint("Use \"bf16\": the weights as they are published.")));
+	path = absolute_folder(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	model = OpenFolder(ModelFolder(path));
+	info = *dsv_model_get_info(model);
+	dsv_model_close(model);
+
+	args[0] = name;
+	args[1] = path;
+	args[2] = quant;
+	args[3] = info.digest;
+	args[4] = psprintf(INT64_FORMAT, (int64) info.parameters);
+	args[5] = psprintf(INT64_FORMAT, (int64) info.bytes);
+	if (WriteCatalog(ExtensionSchema(fcinfo),
+					 "INSERT INTO %1$s.vl_model (name, path, quant, digest, parameters, bytes) "
+					 "SELECT $1, $2, $3, $4, $5::pg_catalog.int8, $6::pg_catalog.int8 "
+					 "WHERE NOT EXISTS (SELECT FROM %1$s.vl_model_alias "
+					 "WHERE alias OPERATOR(pg_catalog.=) $1) ON CONFLICT DO NOTHING", 6, args) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("model \"%s\" already exists", name),
+				 errhint("Drop it with vl_drop_model() first, or choose another name.")));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/* vl_drop_model(name): a model with its aliases, or an alias alone */
+Datum
+vl_drop_model(PG_FUNCTION_ARGS)
+{
+	char	   *name = name_argument(fcinfo, 0);
+	const char *args[1] = {name};
+	Oid			schema = ExtensionSchema(fcinfo);
+
+	check_may_manage("drop models");
+	if (WriteCatalog(schema, "DELETE FROM %s.vl_model_alias WHERE alias OPERATOR(pg_catalog.=) $1", 1, args) == 0)
+	{
+		if (ResolveModel(schema, name)->builtin)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("model \"%s\" comes with dsvl2 and cannot be dropped", name)));
+		WriteCatalog(schema, "DELETE FROM %s.vl_model WHERE name OPERATOR(pg_catalog.=) $1", 1, args);
+	}
+	UnloadBackendModels(name);
+	PG_RETURN_VOID();
+}
+
+/* vl_alias(alias, model): makes or moves a name for a model */
+Datum
+vl_alias(PG_FUNCTION_ARGS)
+{
+	char	   *alias = name_argument(fcinfo, 0);
+	Oid			schema = ExtensionSchema(fcinfo);
+	const char *args[2] = {alias, NULL};
+
+	check_may_manage("name models");
+	args[1] = ResolveModel(schema, name_argument(fcinfo, 1))->name;
+	if (WriteCatalog(schema,
+					 "INSERT INTO %1$s.vl_model_alias (alias, model) SELECT $1, $2 "
+					 "WHERE NOT EXISTS (SELECT FROM %1$s.vl_model WHERE name OPERATOR(pg_catalog.=) $1) "
+					 "ON CONFLICT (alias) DO UPDATE SET model = EXCLUDED.model", 2, args) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("\"%s\" is the name of a model", alias)));
+	PG_RETURN_VOID();
+}
+
+static bool
+poll_interrupts(void *ud)
+{
+	return QueryCancelPending || ProcDiePending;
+}
+
+/* vl_prewarm(model): bytes of the files, read once */
+Datum
+vl_prewarm(PG_FUNCTION_ARGS)
+{
+	ModelEntry *entry = ResolveModel(ExtensionSchema(fcinfo), PG_ARGISNULL(0) ? NULL :
+									 text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	dsv_poll	poll = {poll_interrupts, NULL};
+	int64_t		bytes = 0;
+	dsv_error	err;
+
+	if (dsv_model_prewarm(GetBackendModel(OpenBackendModel(entry)), &poll, &bytes, &err) != DSV_OK)
+	{
+		if (err.code == DSV_CANCELED)
+			CHECK_FOR_INTERRUPTS();
+		ReportEngineError(&err);
+	}
+	PG_RETURN_INT64(bytes);
+}
+
+/* vl_unload(): closes the models of this session and ends its threads */
+Datum
+vl_unload(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(UnloadBackendModels(NULL));
+}
+
+Datum
+vl_model_is_mapped(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(BackendModelIsOpen(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}

@@ -1,0 +1,114 @@
+#include "compat.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "guc.h"
+
+char	   *SettingDefaultModel;
+int			SettingThreads = 0;
+int			SettingCpuLevel = DSV_CPU_AUTO;
+int			SettingPrecision = DSV_PRECISION_FP32;
+int			SettingMaxTokens = 1024;
+int			SettingOnError = ON_ERROR_ERROR;
+int			SettingMemoSize = 4096;
+int			SettingKvMemory = 512;
+int			SettingMaxImagePixels = 100000;
+int			SettingMaxImageBytes = 64 * 1024;
+char	   *SettingModelDir;
+bool		SettingExifOrientation = true;
+bool		SettingLogUsage = false;
+
+static const struct config_enum_entry cpu_levels[] = {
+	{"auto", DSV_CPU_AUTO, false},
+	{"generic", DSV_CPU_GENERIC, false},
+	{"avx2", DSV_CPU_AVX2, false},
+	{"avx512", DSV_CPU_AVX512, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry precisions[] = {
+	{"fp32", DSV_PRECISION_FP32, false},
+	{"bf16", DSV_PRECISION_BF16, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry on_errors[] = {
+	{"error", ON_ERROR_ERROR, false},
+	{"null", ON_ERROR_NULL, false},
+	{"warning", ON_ERROR_WARNING, false},
+	{NULL, 0, false}
+};
+
+bool
+ParseOnError(const char *word, int *value)
+{
+	for (const struct config_enum_entry *e = on_errors; e->name != NULL; e++)
+		if (strcmp(word, e->name) == 0)
+		{
+			*value = e->val;
+			return true;
+		}
+	return false;
+}
+
+static void
+define_model_settings(void)
+{
+	DefineCustomStringVariable("dsvl2.default_model",
+							   "Model that answers when a call names none.", NULL,
+							   &SettingDefaultModel, "nano", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dsvl2.model_dir",
+							   "Folder that relative paths of models start from.", NULL,
+							   &SettingModelDir, "", PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("dsvl2.precision",
+							 "Number format of activations.",
+							 "bf16 rounds them before every product, as the reference does in bf16.",
+							 &SettingPrecision, DSV_PRECISION_FP32, precisions, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("dsvl2.threads",
+							"Threads of a backend that compute.", "0 means one a processor, at most 16.",
+							&SettingThreads, 0, 0, 64, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("dsvl2.cpu_level",
+							 "Instruction set to use at most.", NULL,
+							 &SettingCpuLevel, DSV_CPU_AUTO, cpu_levels, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("dsvl2.kv_memory",
+							"Memory of a backend's engine for keys and values.",
+							"Pages of earlier prompts stay in it until their room is needed.",
+							&SettingKvMemory, 512, 1, 1024 * 1024, PGC_SUSET, GUC_UNIT_MB,
+							NULL, NULL, NULL);
+}
+
+void
+DefineSettings(void)
+{
+	define_model_settings();
+	DefineCustomIntVariable("dsvl2.max_tokens",
+							"Tokens of an answer at most.", "0 means as many as the model's context holds.",
+							&SettingMaxTokens, 1024, 0, 1024 * 1024, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("dsvl2.on_error",
+							 "What an image or answer that fails does to the statement.",
+							 "error raises, null gives NULL, warning gives NULL and a WARNING.",
+							 &SettingOnError, ON_ERROR_ERROR, on_errors, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("dsvl2.memo_size",
+							"Memory for results that a transaction remembers.", "0 turns remembering off.",
+							&SettingMemoSize, 4096, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("dsvl2.max_image_pixels",
+							"Pixels of an image at most, in thousands.", NULL,
+							&SettingMaxImagePixels, 100000, 1, 268435, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dsvl2.max_image_bytes",
+							"Size of an image at most, as stored.", NULL,
+							&SettingMaxImageBytes, 64 * 1024, 1, 1024 * 1024, PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("dsvl2.exif_orientation",
+							 "Turns images as their EXIF orientation says.", NULL,
+							 &SettingExifOrientation, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("dsvl2.log_usage",
+							 "Writes tokens and times of every inference to the server log.", NULL,
+							 &SettingLogUsage, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("dsvl2");
+}

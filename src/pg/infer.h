@@ -1,0 +1,67 @@
+/*
+ * infer.h
+ *		One inference call: from SQL arguments to a result, through the memo.
+ */
+#ifndef DSVL2_INFER_H
+#define DSVL2_INFER_H
+
+#include "compat.h"
+
+#include "error_report.h"
+#include "model_catalog.h"
+#include "options.h"
+
+typedef struct InferCall
+{
+	dsv_task	task;
+	ModelEntry *model;
+	CallOptions options;
+	bytea	  **images;			/* detoasted */
+	int			nimages;
+	char	   *prompt;			/* the caller's text in UTF-8, or NULL */
+	bool		place_images;	/* {1}, {2} ... in the prompt stand for images */
+} InferCall;
+
+typedef struct InferResult
+{
+	VlError		error;			/* row errors; sqlerrcode 0 = none */
+	char	   *text;			/* UTF-8 as the model wrote it, zero-terminated */
+	Size		len;
+	dsv_finish	finish;
+	dsv_usage	usage;
+	int			ntokens;
+	float	   *logprobs;		/* [ntokens] */
+	int			nimages;
+	dsv_image_info *images;		/* [nimages], as stored */
+	bool		oriented;		/* EXIF orientation was applied */
+	char		digest[65];		/* of the model */
+} InferResult;
+
+/* "ocr", "markdown", "describe", "ask", "ground", "ground_answer" */
+const char *TaskName(dsv_task task);
+bool		ParseTask(const char *name, dsv_task *task);
+
+/* Arguments common to all functions: model text and options jsonb at those positions (NULL allowed) */
+void		ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall *call);
+
+/* SQL text argument in UTF-8 (palloc'd) */
+char	   *Utf8Argument(FunctionCallInfo fcinfo, int arg);
+
+/* The result lives in the current memory context.  Row errors are in it; others are raised. */
+InferResult *Infer(const InferCall *call, bool *from_memo);
+
+/* on_error: raises, warns, or does nothing, as the options say.  For all that returns, the
+ * function's result is NULL. */
+void		ReportRowError(const InferCall *call, const VlError *error);
+
+/* Whether the answer of a task may be shown; else fills *error (VL004, VL006 or the result's own). */
+bool		AnswerIsGood(const InferCall *call, const InferResult *result, VlError *error);
+
+/* UTF-8 answer in the database's encoding; zero bytes become U+FFFD first */
+text	   *AnswerText(const char *utf8, Size len);
+
+InferResult *CopyInferResult(const InferResult *result, MemoryContext context);
+void		FreeInferResult(InferResult *result);
+Size		InferResultSize(const InferResult *result);
+
+#endif

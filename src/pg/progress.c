@@ -1,0 +1,216 @@
+#include "progress.h"
+
+#include "funcapi.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/acl.h"
+#include "catalog/pg_authid.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* A slot is written by its backend alone, under its spinlock: a few stores each time */
+typedef struct ProgressSlot
+{
+	slock_t		lock;
+	int			pid;			/* 0 = idle */
+	Oid			role;
+	Oid			database;
+	TimestampTz started;
+	int64		done;
+	int64		total;
+	int			output_tokens;
+	char		task[16];
+	char		phase[16];
+	char		model[NAMEDATALEN];
+} ProgressSlot;
+
+static ProgressSlot *slots;		/* [MaxBackends], NULL when not preloaded */
+static shmem_request_hook_type next_request_hook;
+static shmem_startup_hook_type next_startup_hook;
+
+static Size
+slots_size(void)
+{
+	return mul_size(MaxBackends, sizeof(ProgressSlot));
+}
+
+static void
+request_memory(void)
+{
+	if (next_request_hook)
+		next_request_hook();
+	RequestAddinShmemSpace(slots_size());
+}
+
+static void
+create_slots(void)
+{
+	bool		found;
+
+	if (next_startup_hook)
+		next_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	slots = ShmemInitStruct("dsvl2 progress", slots_size(), &found);
+	if (!found)
+	{
+		memset(slots, 0, slots_size());
+		for (int i = 0; i < MaxBackends; i++)
+			SpinLockInit(&slots[i].lock);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+RequestProgressMemory(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	next_request_hook = shmem_request_hook;
+	shmem_request_hook = request_memory;
+	next_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = create_slots;
+}
+
+static ProgressSlot *
+my_slot(void)
+{
+	if (slots == NULL || MyBackendSlot < 0 || MyBackendSlot >= MaxBackends)
+		return NULL;
+	return &slots[MyBackendSlot];
+}
+
+static void
+clear_my_slot(int code, Datum arg)
+{
+	ProgressEnd();
+}
+
+void
+ProgressStart(const char *task, const char *model)
+{
+	static bool registered = false;
+	ProgressSlot *slot = my_slot();
+
+	if (slot == NULL)
+		return;
+	if (!registered)
+	{
+		before_shmem_exit(clear_my_slot, 0);
+		registered = true;
+	}
+	SpinLockAcquire(&slot->lock);
+	slot->pid = MyProcPid;
+	slot->role = GetUserId();
+	slot->database = MyDatabaseId;
+	slot->started = GetCurrentTimestamp();
+	slot->done = slot->total = 0;
+	slot->output_tokens = 0;
+	strlcpy(slot->task, task, sizeof(slot->task));
+	strlcpy(slot->phase, "open", sizeof(slot->phase));
+	strlcpy(slot->model, model, sizeof(slot->model));
+	SpinLockRelease(&slot->lock);
+}
+
+static void
+set_phase(ProgressSlot *slot, const char *phase)
+{
+	strlcpy(slot->phase, phase, sizeof(slot->phase));
+}
+
+void
+ProgressPhase(const char *phase)
+{
+	ProgressSlot *slot = my_slot();
+
+	if (slot == NULL)
+		return;
+	SpinLockAcquire(&slot->lock);
+	set_phase(slot, phase);
+	slot->done = slot->total = 0;
+	SpinLockRelease(&slot->lock);
+}
+
+void
+ProgressUpdate(const dsv_progress *progress)
+{
+	static const char *const phases[] = {
+		[DSV_STATE_WAITING] = "waiting",
+		[DSV_STATE_VISION] = "vision",
+		[DSV_STATE_PREFILL] = "prefill",
+		[DSV_STATE_DECODE] = "decode",
+		[DSV_STATE_DONE] = "done",
+		[DSV_STATE_FAILED] = "failed",
+	};
+	ProgressSlot *slot = my_slot();
+
+	if (slot == NULL)
+		return;
+	SpinLockAcquire(&slot->lock);
+	set_phase(slot, phases[progress->state]);
+	slot->done = progress->done;
+	slot->total = progress->total;
+	slot->output_tokens = progress->output_tokens;
+	SpinLockRelease(&slot->lock);
+}
+
+void
+ProgressEnd(void)
+{
+	ProgressSlot *slot = my_slot();
+
+	if (slot == NULL)
+		return;
+	SpinLockAcquire(&slot->lock);
+	slot->pid = 0;
+	SpinLockRelease(&slot->lock);
+}
+
+PG_FUNCTION_INFO_V1(vl_stat_activity);
+
+/* Rows of others show what they do to members of pg_read_all_stats only, as pg_stat_activity does. */
+Datum
+vl_stat_activity(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (slots == NULL)
+	{
+		ereport(NOTICE,
+				(errmsg("the progress of other sessions is not recorded"),
+				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
+		return (Datum) 0;
+	}
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		ProgressSlot copy;
+		Datum		values[10] = {0};
+		bool		nulls[10] = {false};
+
+		SpinLockAcquire(&slots[i].lock);
+		copy = slots[i];
+		SpinLockRelease(&slots[i].lock);
+		if (copy.pid == 0)
+			continue;
+		values[0] = Int32GetDatum(copy.pid);
+		values[1] = ObjectIdGetDatum(copy.database);
+		values[2] = ObjectIdGetDatum(copy.role);
+		if (has_privs_of_role(GetUserId(), copy.role) ||
+			has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		{
+			values[3] = CStringGetTextDatum(copy.task);
+			values[4] = CStringGetTextDatum(copy.model);
+			values[5] = CStringGetTextDatum(copy.phase);
+			values[6] = Int64GetDatum(copy.done);
+			values[7] = Int64GetDatum(copy.total);
+			values[8] = Int32GetDatum(copy.output_tokens);
+			values[9] = TimestampTzGetDatum(copy.started);
+		}
+		else
+			memset(nulls + 3, true, 7);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,24 @@
+/*
+ * progress.h
+ *		What each backend's running call is doing, for vl_stat_activity.
+ *
+ * One slot a backend in shared memory, there only when dsvl2 is in
+ * shared_preload_libraries; otherwise every function here does nothing.
+ */
+#ifndef DSVL2_PROGRESS_H
+#define DSVL2_PROGRESS_H
+
+#include "compat.h"
+
+#include "../engine/dsv.h"
+
+void		RequestProgressMemory(void);
+
+void		ProgressStart(const char *task, const char *model);
+void		ProgressPhase(const char *phase);
+
+/* May be called from the engine's poll callback: takes no lock that could error out */
+void		ProgressUpdate(const dsv_progress *progress);
+void		ProgressEnd(void);
+
+#endif
