@@ -25,7 +25,14 @@ static void
 compress(uint32_t h[8], const uint8_t *p)
 {
 	uint32_t	w[64];
-	uint32_t	v[8];
+	uint32_t	a = h[0];
+	uint32_t	b = h[1];
+	uint32_t	c = h[2];
+	uint32_t	d = h[3];
+	uint32_t	e = h[4];
+	uint32_t	f = h[5];
+	uint32_t	g = h[6];
+	uint32_t	z = h[7];
 
 	for (int i = 0; i < 16; i++)
 		w[i] = (uint32_t) p[4 * i] << 24 | (uint32_t) p[4 * i + 1] << 16 |
@@ -37,21 +44,30 @@ compress(uint32_t h[8], const uint8_t *p)
 
 		w[i] = w[i - 16] + s0 + w[i - 7] + s1;
 	}
-	memcpy(v, h, sizeof(v));
 	for (int i = 0; i < 64; i++)
 	{
-		uint32_t	s1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25);
-		uint32_t	ch = (v[4] & v[5]) ^ (~v[4] & v[6]);
-		uint32_t	t1 = v[7] + s1 + ch + K[i] + w[i];
-		uint32_t	s0 = rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22);
-		uint32_t	maj = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
+		uint32_t	s1 = rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25);
+		uint32_t	t1 = z + s1 + ((e & f) ^ (~e & g)) + K[i] + w[i];
+		uint32_t	s0 = rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22);
+		uint32_t	t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
 
-		memmove(v + 1, v, 7 * sizeof(v[0]));
-		v[4] += t1;
-		v[0] = t1 + s0 + maj;
+		z = g;
+		g = f;
+		f = e;
+		e = d + t1;
+		d = c;
+		c = b;
+		b = a;
+		a = t1 + t2;
 	}
-	for (int i = 0; i < 8; i++)
-		h[i] += v[i];
+	h[0] += a;
+	h[1] += b;
+	h[2] += c;
+	h[3] += d;
+	h[4] += e;
+	h[5] += f;
+	h[6] += g;
+	h[7] += z;
 }
 
 void
