@@ -37,6 +37,9 @@ SELECT s.id, j ->> 'kind' AS kind, j ->> 'text' AS text,
 \echo '==       MISTAKES.  The same SQL runs the published DeepSeek-VL2 models; the README'
 \echo '==       says how to register one.'
 \echo
+\echo '-- A scan about which nano has nothing to say shall be NULL; the default is an error.'
+\echo
+SET dsvl2.on_error = 'null';
 \timing on
 
 \echo
@@ -67,11 +70,14 @@ SELECT id, file, vl_ask(scan, 'What is the total?') AS "nano: total"
  ORDER BY id;
 
 \echo
-\echo '-- A join: which payments of the books have a receipt?'
+\echo '-- A join: which payments of the books have a receipt?  (A total that nano misreads'
+\echo '-- finds none.)'
 \echo
+\timing off
 CREATE TABLE payments AS
 SELECT 100 + id AS payment, merchant, total::numeric AS amount
   FROM truth WHERE kind = 'receipt';
+\timing on
 \echo
 SELECT p.payment, p.merchant, p.amount, s.file AS "receipt that nano finds"
   FROM payments p
@@ -81,6 +87,7 @@ SELECT p.payment, p.merchant, p.amount, s.file AS "receipt that nano finds"
 \echo
 \echo '-- A trigger: fields that fill themselves in when a scan arrives'
 \echo
+\timing off
 CREATE TABLE inbox (scan bytea, merchant text, total text);
 \echo
 CREATE FUNCTION read_receipt() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -93,15 +100,16 @@ $$;
 \echo
 CREATE TRIGGER read_receipt BEFORE INSERT OR UPDATE OF scan ON inbox
   FOR EACH ROW EXECUTE FUNCTION read_receipt();
+\timing on
 \echo
 INSERT INTO inbox (scan)
 SELECT s.scan FROM scans s JOIN truth t USING (id)
  WHERE t.kind = 'receipt' ORDER BY id DESC LIMIT 3;
 \echo
 SELECT merchant AS "nano: merchant", total AS "nano: total" FROM inbox;
+\timing off
 
 \echo
 \echo '-- The models this server knows'
 \echo
-SELECT * FROM vl_models;
-\timing off
+SELECT name, parameters, quantisation, pg_size_pretty(bytes) AS size, mapped, "default" FROM vl_models;

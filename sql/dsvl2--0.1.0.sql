@@ -53,6 +53,9 @@ GRANT EXECUTE ON FUNCTION @extschema@.vl_prewarm(text) TO pg_read_server_files;
 CREATE FUNCTION @extschema@.vl_model_is_mapped(name text)
 RETURNS boolean AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
+CREATE FUNCTION @extschema@.vl_default_model()
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
 CREATE VIEW @extschema@.vl_models AS
 SELECT m.name,
        ARRAY(SELECT a.alias FROM @extschema@.vl_model_alias a WHERE a.model = m.name ORDER BY a.alias)
@@ -61,8 +64,9 @@ SELECT m.name,
        @extschema@.vl_model_is_mapped(m.name) AS mapped,
        m.name = d.model OR EXISTS (SELECT FROM @extschema@.vl_model_alias a
                                     WHERE a.alias = d.model AND a.model = m.name) AS "default",
-       m.path, m.builtin, m.registered_by, m.registered_at
-  FROM @extschema@.vl_model m, pg_catalog.current_setting('dsvl2.default_model') AS d(model);
+       CASE WHEN pg_catalog.pg_has_role('pg_read_server_files', 'USAGE') THEN m.path END AS path,
+       m.builtin, m.registered_by, m.registered_at
+  FROM @extschema@.vl_model m, @extschema@.vl_default_model() AS d(model);
 
 GRANT SELECT ON @extschema@.vl_models TO PUBLIC;
 
@@ -171,21 +175,17 @@ CREATE FUNCTION @extschema@.vl_build_info(OUT name text, OUT value text)
 RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
 CREATE FUNCTION @extschema@.vl_config(OUT name text, OUT setting text, OUT unit text,
-                                      OUT description text)
-RETURNS SETOF record LANGUAGE sql STABLE
-BEGIN ATOMIC
-  SELECT s.name, s.setting, s.unit, s.short_desc || COALESCE(' ' || s.extra_desc, '')
-    FROM pg_catalog.pg_settings s WHERE s.name LIKE 'dsvl2.%' ORDER BY s.name;
-END;
+    OUT context text, OUT description text, OUT detail text)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 CREATE FUNCTION @extschema@.vl_stat_activity(OUT pid integer, OUT datid oid, OUT usesysid oid,
     OUT task text, OUT model text, OUT phase text, OUT done bigint, OUT total bigint,
-    OUT output_tokens integer, OUT started timestamptz)
+    OUT output_tokens integer, OUT started timestamptz, OUT eta interval)
 RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
 CREATE VIEW @extschema@.vl_stat_activity AS
 SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done, a.total,
-       a.output_tokens, a.started
+       a.output_tokens, a.started, a.eta
   FROM @extschema@.vl_stat_activity() a
   LEFT JOIN pg_catalog.pg_database d ON d.oid = a.datid
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid;

@@ -370,7 +370,7 @@ typedef enum dsv_trace_stage
 								 * each block, L + 1: after the final norm */
 	DSV_TRACE_PROJECTOR,		/* data [tokens, hidden] of a tile */
 	DSV_TRACE_EMBEDS,			/* data [n, hidden] */
-	DSV_TRACE_ROUTER,			/* ids and data [n, top_k]: experts and weights, largest first */
+	DSV_TRACE_ROUTER,			/* ids and data [n, top_k]: experts and weights, best choice first */
 	DSV_TRACE_HIDDEN,			/* data [n, hidden], layer = 0: embedding, 1..L: after each layer */
 	DSV_TRACE_FINAL,			/* data [1, hidden]: last row after the final norm */
 	DSV_TRACE_LOGITS,			/* data [1, vocab] of the last row */
@@ -487,7 +487,7 @@ typedef struct dsv_ground
  * norm and px are always in the stored picture's frame.
  * The tolerant way keeps every well-formed box and says `malformed`; reference =
  * true gives what parse_ref_bbox of the reference draws: on any fault nothing, with
- * nboxes = -1.  Errors: NOMEM.  Free with dsv_ground_free.
+ * nboxes = -1.  Errors: NOMEM, LIMIT.  Free with dsv_ground_free.
  */
 dsv_code	dsv_ground_parse(const char *text, size_t len, int width, int height,
 							 int orientation, bool reference, const dsv_mem *mem, dsv_ground *out,

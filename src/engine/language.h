@@ -43,7 +43,7 @@ typedef struct dsv_language_scratch
 	float	   *o;				/* [rows, heads * v_dim] */
 	/* experts; overlaps with attention */
 	float	   *score;			/* [rows, experts] */
-	int32_t    *pick;			/* [rows, top_k], largest weight first */
+	int32_t    *pick;			/* [rows, top_k], best choice first */
 	float	   *weight;			/* [rows, top_k] */
 	int		   *slot_row;		/* [rows * top_k] rows grouped by expert */
 	float	   *slot_weight;	/* [rows * top_k] */
@@ -84,7 +84,7 @@ void		dsv_mlp_run(const dsv_compute *ctx, const dsv_config *config, const dsv_la
 size_t		dsv_mlp_worker_floats(const dsv_language_config *config);
 
 /* Chooses top_k experts of one row from scores[experts] (router logits on entry, overwritten):
- * pick and weight [top_k], largest weight first. */
+ * pick and weight [top_k], best choice first. */
 void		dsv_route(const dsv_language_config *config, const float *bias, float *scores,
 					  int32_t *pick, float *weight);
 

@@ -26,8 +26,8 @@ enabled_registers(void)
 	return (uint64_t) high << 32 | low;
 }
 
-kern_level
-kern_detect(void)
+static kern_level
+detect(void)
 {
 	const unsigned need1 = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
 	const unsigned need512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
@@ -51,13 +51,24 @@ kern_detect(void)
 
 #else
 
-kern_level
-kern_detect(void)
+static kern_level
+detect(void)
 {
 	return KERN_GENERIC;
 }
 
 #endif
+
+const kern_table *kern = &kern_table_generic;
+
+/* CPUID is asked once: under a hypervisor each asking costs microseconds. */
+static kern_level best = KERN_GENERIC;
+
+kern_level
+kern_detect(void)
+{
+	return best;
+}
 
 const kern_table *
 kern_get(kern_level level)
@@ -70,18 +81,14 @@ kern_get(kern_level level)
 #endif
 	};
 
-	if (level < 0 || level >= KERN_LEVELS || level > kern_detect())
+	if (level < 0 || level >= KERN_LEVELS || level > best)
 		return NULL;
 	return tables[level];
 }
 
-const kern_table *kern = &kern_table_generic;
-
 kern_level
 kern_select(kern_level level)
 {
-	kern_level	best = kern_detect();
-
 	if (level > best || level < 0)
 		level = best;
 	kern = kern_get(level);
@@ -92,5 +99,6 @@ kern_select(kern_level level)
 __attribute__((constructor)) static void
 select_best(void)
 {
-	kern_select(KERN_LEVELS);
+	best = detect();
+	kern_select(best);
 }

@@ -83,18 +83,28 @@ vexp(vf x)
 }
 
 /*
- * erfc(|x| / sqrt 2) = t P(t) exp(-x^2 / 2) with t = 1 / (1 + 0.4 |x| / sqrt 2), P a minimax
- * polynomial of erfcx(z) / t for z in 0..9, relative error 5e-8.  One formula on both sides
- * keeps small tails exact, where 1 + erf would cancel.
+ * The normal distribution, (1 + erf(x / sqrt 2)) / 2.  For |x| < 1.25 it is 1/2 + x S(x^2).
+ * Beyond, a tail is erfc(|x| / sqrt 2) / 2 with
+ *		erfc(|x| / sqrt 2) = t P(t) exp(-x^2 / 2),  t = 1 / (1 + 0.4 |x| / sqrt 2),
+ * which stays exact where 1 + erf would cancel.  S and P are minimax polynomials of relative
+ * error 1e-8 and 5e-8.
  */
 INLINE vf
 normal_cdf(vf x)
 {
-	vf			z = (vf) ((vu) x & 0x7fffffffu);
-	vf			t = 1.0f / vfma(z, splat(0.28284271f), splat(1.0f));
-	vf			p = vfma(t, splat(0.03914116f), splat(-0.12989427f));
-	vf			tail;
+	vf			magnitude = (vf) ((vu) x & 0x7fffffffu);
+	vf			square = x * x;
+	vf			t = 1.0f / vfma(magnitude, splat(0.28284271f), splat(1.0f));
+	vf			s,
+				p,
+				tail;
 
+	s = vfma(square, splat(-6.809493e-06f), splat(0.00011104113f));
+	s = vfma(s, square, splat(-0.0011838372f));
+	s = vfma(s, square, splat(0.009972283f));
+	s = vfma(s, square, splat(-0.06649021f));
+	s = vfma(s, square, splat(0.39894226f));
+	p = vfma(t, splat(0.03914116f), splat(-0.12989427f));
 	p = vfma(p, t, splat(0.06208498f));
 	p = vfma(p, t, splat(0.11348184f));
 	p = vfma(p, t, splat(0.06177084f));
@@ -102,8 +112,9 @@ normal_cdf(vf x)
 	p = vfma(p, t, splat(0.19983423f));
 	p = vfma(p, t, splat(0.22673869f));
 	p = vfma(p, t, splat(0.22561638f));
-	tail = 0.5f * (p * t * vexp(-0.5f * x * x));
-	return choose(x < 0.0f, tail, 1.0f - tail);
+	tail = 0.5f * (p * t * vexp(-0.5f * square));
+	tail = choose(x < 0.0f, tail, 1.0f - tail);
+	return choose(magnitude < 1.25f, vfma(x, s, splat(0.5f)), tail);
 }
 
 INLINE vf
@@ -354,7 +365,7 @@ kern_exp_sum(float *x, float shift, int n)
 				break;
 			e = vexp(load_some(x, KERN_F32, i + p * VL, left) - shift);
 			store_some(x + i + p * VL, e, left);
-			if (left < VL)
+			if (left < VL)		/* lanes beyond the end hold exp(-shift) */
 				e = load_part(x + i + p * VL, left);
 			acc[p] += e;
 		}
@@ -454,7 +465,7 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 	size_t		row_bytes = g->row_bytes;
 	int			k = g->k;
 	int			kk = 0;
-	vf			acc[MR][GEMV_NR > NR ? GEMV_NR : NR][PARTS];
+	vf			acc[MR][GEMV_NR][PARTS];
 
 #pragma GCC unroll 8
 	for (int i = 0; i < mr; i++)
@@ -464,7 +475,7 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 	{
 		for (int p = 0; p < PARTS; p++)
 		{
-			vf			wv[GEMV_NR > NR ? GEMV_NR : NR];
+			vf			wv[GEMV_NR];
 
 			for (int j = 0; j < nr; j++)
 				wv[j] = load_as(w + j * row_bytes, wt, kk + p * VL);
@@ -486,7 +497,7 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 	for (int p = 0; p < PARTS && kk + p * VL < k; p++)
 	{
 		int			at = kk + p * VL;
-		vf			wv[GEMV_NR > NR ? GEMV_NR : NR];
+		vf			wv[GEMV_NR];
 
 		for (int j = 0; j < nr; j++)
 			wv[j] = load_some(w + j * row_bytes, wt, at, k - at);
@@ -533,6 +544,9 @@ rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
 /* Weight rows are taken in chunks that stay in the second-level cache while all rows of A pass
  * by; MR rows of A stay in the first level while a chunk passes by. */
 #define CHUNK_BYTES (192 * 1024)
+
+_Static_assert(MR == 3 || MR == 6, "gemm_nt handles remainders of 2 and of 5 rows");
+_Static_assert(GEMV_NR % NR == 0, "sums are taken NR at a time");
 
 INLINE void
 gemm_nt(const product *g, int m, int n, kern_dtype wt)

@@ -1,3 +1,10 @@
+/*
+ * backend_engine.c
+ *		Open models, their engines, and what the engine may call: memory and the poll.
+ *
+ * The engine never sees an error of PostgreSQL: its allocator returns NULL, its poll looks
+ * at flags.  Threads are joined before the backend leaves shared memory.
+ */
 #include "backend_engine.h"
 
 #include "error_report.h"
@@ -161,6 +168,7 @@ static void
 say_notice(const ModelEntry *entry, const dsv_model_info *info)
 {
 	static char said[8][NAMEDATALEN];
+	char		notice[512];
 	int			i;
 
 	if (info->notice == NULL)
@@ -170,8 +178,9 @@ say_notice(const ModelEntry *entry, const dsv_model_info *info)
 			return;
 	if (i < lengthof(said))
 		strlcpy(said[i], entry->name, NAMEDATALEN);
+	CopyEngineText(notice, sizeof(notice), info->notice);
 	ereport(NOTICE,
-			(errmsg("%s", info->notice),
+			(errmsg_internal("%s", notice),
 			 errhint("Register a published DeepSeek-VL2 model with vl_register_model(name, path) and "
 					 "name it in dsvl2.default_model.")));
 }
@@ -262,6 +271,8 @@ GetBackendEngine(BackendModel *backend)
 		.threads = SettingThreads,
 		.precision = SettingPrecision,
 		.kv_memory = (size_t) SettingKvMemory * 1024 * 1024,
+		/* a step, and so what a cancel may have to wait for, stays short */
+		.prefill_rows = 1024,
 	};
 	dsv_error	err;
 

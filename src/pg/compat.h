@@ -15,6 +15,10 @@
 #error "dsvl2 builds against PostgreSQL 15, 16, 17 and 18"
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* This backend's slot, 0 .. MaxBackends - 1 */
 #if PG_VERSION_NUM >= 170000
 #include "storage/procnumber.h"

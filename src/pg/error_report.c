@@ -1,3 +1,7 @@
+/*
+ * error_report.c
+ *		One table from the engine's codes to SQLSTATEs, and texts that are safe to send.
+ */
 #include "error_report.h"
 
 #include <errno.h>
@@ -38,23 +42,59 @@ sqlerrcode_of(const dsv_error *err)
 	return ERRCODE_INTERNAL_ERROR;
 }
 
+/*
+ * The engine writes UTF-8 with names from model files in it, and cuts it at the end of its
+ * buffers.  What is no whole character of the server's encoding becomes a question mark: a
+ * message must not fail.
+ */
+void
+CopyEngineText(char *to, size_t size, const char *from)
+{
+	size_t		n = 0;
+
+	while (*from != '\0' && n + 1 < size)
+	{
+		int			len = pg_utf_mblen((const unsigned char *) from);
+		int			have = (int) strnlen(from, len);
+
+		if (len == 1 && (unsigned char) *from < 0x80)
+			to[n++] = *from++;
+		else if (GetDatabaseEncoding() == PG_UTF8 && have == len && n + len < size &&
+				 pg_utf8_islegal((const unsigned char *) from, len))
+		{
+			memcpy(to + n, from, len);
+			n += len;
+			from += len;
+		}
+		else
+		{
+			to[n++] = '?';
+			from++;
+		}
+	}
+	to[n] = '\0';
+}
+
 void
 VlErrorFromEngine(VlError *error, const dsv_error *err)
 {
 	error->sqlerrcode = sqlerrcode_of(err);
-	strlcpy(error->message, err->msg, sizeof(error->message));
-	strlcpy(error->detail, err->detail, sizeof(error->detail));
-	strlcpy(error->hint, err->hint, sizeof(error->hint));
-	if (err->code == DSV_BUDGET && error->hint[0] == '\0')
-		strlcpy(error->hint, "See the setting dsvl2.kv_memory.", sizeof(error->hint));
+	CopyEngineText(error->message, sizeof(error->message), err->msg);
+	CopyEngineText(error->detail, sizeof(error->detail), err->detail);
+	CopyEngineText(error->hint, sizeof(error->hint), err->hint);
+	/* in the words of the settings */
+	if (err->code == DSV_BUDGET)
+		strlcpy(error->hint, "Lower the option \"max_tokens\", or raise the setting dsvl2.kv_memory.",
+				sizeof(error->hint));
 }
 
 void
-VlErrorSet(VlError *error, int sqlerrcode, const char *message)
+VlErrorSet(VlError *error, int sqlerrcode, const char *message, const char *hint)
 {
 	error->sqlerrcode = sqlerrcode;
 	strlcpy(error->message, message, sizeof(error->message));
-	error->detail[0] = error->hint[0] = '\0';
+	strlcpy(error->hint, hint, sizeof(error->hint));
+	error->detail[0] = '\0';
 }
 
 bool
@@ -65,29 +105,14 @@ VlErrorIsRow(const VlError *error)
 		error->sqlerrcode == ERRCODE_VL_SCHEMA || error->sqlerrcode == ERRCODE_VL_EMPTY;
 }
 
-/* The engine writes UTF-8 (names from model files); the server's encoding may be another. */
-static const char *
-server_text(const char *s)
-{
-	int			len = strlen(s);
-
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return pg_verifymbstr(s, len, true) ? s : "(text in a wrong encoding)";
-	for (int i = 0; i < len; i++)
-		if ((unsigned char) s[i] >= 0x80)
-			return pg_verify_mbstr(PG_UTF8, s, len, true) ? pg_any_to_server(s, len, PG_UTF8) :
-				"(text in a wrong encoding)";
-	return s;
-}
-
 void
 VlErrorReport(const VlError *error, int elevel)
 {
 	ereport(elevel,
 			(errcode(error->sqlerrcode),
-			 errmsg_internal("%s", server_text(error->message)),
-			 error->detail[0] != '\0' ? errdetail_internal("%s", server_text(error->detail)) : 0,
-			 error->hint[0] != '\0' ? errhint("%s", server_text(error->hint)) : 0));
+			 errmsg_internal("%s", error->message),
+			 error->detail[0] != '\0' ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint[0] != '\0' ? errhint("%s", error->hint) : 0));
 }
 
 void

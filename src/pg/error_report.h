@@ -19,7 +19,7 @@
 #define ERRCODE_VL_SCHEMA		MAKE_SQLSTATE('V', 'L', '0', '0', '5')
 #define ERRCODE_VL_EMPTY		MAKE_SQLSTATE('V', 'L', '0', '0', '6')
 
-/* An error to be raised or kept; texts live as long as the struct. */
+/* An error to be raised or kept; texts are in the server's encoding. */
 typedef struct VlError
 {
 	int			sqlerrcode;		/* 0 = none */
@@ -29,11 +29,16 @@ typedef struct VlError
 } VlError;
 
 void		VlErrorFromEngine(VlError *error, const dsv_error *err);
-void		VlErrorSet(VlError *error, int sqlerrcode, const char *message);
+
+/* hint may be empty */
+void		VlErrorSet(VlError *error, int sqlerrcode, const char *message, const char *hint);
 bool		VlErrorIsRow(const VlError *error);
 
 /* ereport(elevel, ...) of a kept error */
 void		VlErrorReport(const VlError *error, int elevel);
+
+/* Copies a text of the engine in the server's encoding, cut to size; never fails. */
+void		CopyEngineText(char *to, size_t size, const char *from);
 
 /* Raises the engine's error; for calls that have no row to spare. */
 void		ReportEngineError(const dsv_error *err) __attribute__((noreturn));

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "infer.h"
+#include "memo.h"
 #include "near_miss.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,15 +24,19 @@ PG_FUNCTION_INFO_V1(vl_run);
 static Datum
 answer(FunctionCallInfo fcinfo, const InferCall *call)
 {
-	InferResult *result = Infer(call, NULL);
+	InferResult *result = Infer(call);
 	VlError		error;
 
-	if (!AnswerIsGood(call, result, &error))
+	if (FindRowError(call, result, &error))
 	{
-		ReportRowError(call, &error);
+		ReportRowError(call, result, &error);
 		PG_RETURN_NULL();
 	}
-	PG_RETURN_TEXT_P(AnswerText(result->text, result->len));
+	if (result->finish == DSV_FINISH_LENGTH && !result->from_memo)
+		ereport(NOTICE,
+				(errmsg("the answer was cut off after %d tokens", result->ntokens),
+				 errhint("Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.")));
+	PG_RETURN_TEXT_P(TrimmedAnswer(result));
 }
 
 static Datum
@@ -189,16 +194,18 @@ enum
 	R_COLUMNS
 };
 
+/* error: what the other functions would raise.  A truncated value is there beside it. */
 static Datum
-result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r, bool memo)
+result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r, const VlError *error)
 {
 	static const char *const finish_names[] = {
-		[DSV_FINISH_NONE] = NULL,
+		[DSV_FINISH_NONE] = "none",
 		[DSV_FINISH_STOP] = "stop",
 		[DSV_FINISH_STOP_STRING] = "stop_string",
 		[DSV_FINISH_LENGTH] = "length",
 		[DSV_FINISH_CANCELED] = "canceled",
 	};
+	bool		answered = r->error.sqlerrcode == 0;
 	Datum		values[R_COLUMNS] = {0};
 	bool		nulls[R_COLUMNS] = {false};
 	TupleDesc	desc;
@@ -208,7 +215,7 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 	values[R_TASK] = CStringGetTextDatum(TaskName(call->task));
 	values[R_MODEL] = CStringGetTextDatum(call->model->name);
 	values[R_DIGEST] = CStringGetTextDatum(r->digest);
-	values[R_MEMO] = BoolGetDatum(memo);
+	values[R_MEMO] = BoolGetDatum(r->from_memo);
 	values[R_TRUNCATED] = BoolGetDatum(r->finish == DSV_FINISH_LENGTH);
 	values[R_PROMPT_TOKENS] = Int32GetDatum(r->usage.prompt_tokens);
 	values[R_IMAGE_TOKENS] = Int32GetDatum(r->usage.image_tokens);
@@ -219,23 +226,22 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 	values[R_VISION_MS] = Float8GetDatum(r->usage.vision_ms);
 	values[R_PREFILL_MS] = Float8GetDatum(r->usage.prefill_ms);
 	values[R_DECODE_MS] = Float8GetDatum(r->usage.decode_ms);
-	nulls[R_LOGPROBS] = !call->options.scores || r->error.sqlerrcode != 0;
+	nulls[R_VALUE] = nulls[R_FINISH] = !answered;
+	nulls[R_LOGPROBS] = !answered || !call->options.scores;
+	nulls[R_SCORE] = r->ntokens == 0;
+	nulls[R_ERROR_CODE] = nulls[R_ERROR] = error->sqlerrcode == 0;
+	if (!nulls[R_VALUE])
+		values[R_VALUE] = PointerGetDatum(TrimmedAnswer(r));
+	if (!nulls[R_FINISH])
+		values[R_FINISH] = CStringGetTextDatum(finish_names[r->finish]);
 	if (!nulls[R_LOGPROBS])
 		values[R_LOGPROBS] = logprob_array(r);
-	nulls[R_SCORE] = r->ntokens == 0;
 	if (!nulls[R_SCORE])
 		values[R_SCORE] = Float4GetDatum((float) exp(mean_logprob(r)));
-	nulls[R_VALUE] = nulls[R_FINISH] = r->error.sqlerrcode != 0;
-	nulls[R_ERROR_CODE] = nulls[R_ERROR] = r->error.sqlerrcode == 0;
-	if (r->error.sqlerrcode != 0)
+	if (!nulls[R_ERROR])
 	{
-		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(r->error.sqlerrcode));
-		values[R_ERROR] = CStringGetTextDatum(r->error.message);
-	}
-	else
-	{
-		values[R_VALUE] = PointerGetDatum(AnswerText(r->text, r->len));
-		values[R_FINISH] = CStringGetTextDatum(finish_names[r->finish]);
+		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+		values[R_ERROR] = CStringGetTextDatum(error->message);
 	}
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
@@ -247,8 +253,8 @@ vl_run(PG_FUNCTION_ARGS)
 	InferCall	call;
 	dsv_task	task;
 	bytea	   *image;
-	bool		memo;
 	InferResult *result;
+	VlError		error;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
@@ -271,15 +277,8 @@ vl_run(PG_FUNCTION_ARGS)
 	call.images = &image;
 	call.nimages = 1;
 	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
-	result = Infer(&call, &memo);
-	if (result->error.sqlerrcode == 0)
-	{
-		/* what the other functions would raise is told here; the value stays */
-		VlError		error = {0};
-
-		if (result->len == 0)
-			VlErrorSet(&error, ERRCODE_VL_EMPTY, "the model gave an empty answer");
-		result->error = error;
-	}
-	return result_row(fcinfo, &call, result, memo);
+	result = Infer(&call);
+	if (FindRowError(&call, result, &error))
+		Counters.row_errors++;
+	return result_row(fcinfo, &call, result, &error);
 }

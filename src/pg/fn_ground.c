@@ -27,10 +27,12 @@ PG_FUNCTION_INFO_V1(vl_parse_boxes);
 
 /* ---- from a result to boxes ---- */
 
-/* Frees nothing: the boxes live in the current memory context. */
+/* The boxes live in the current memory context. */
 static void *
 context_alloc(void *ud, size_t size)
 {
+	if (!AllocSizeIsValid(size))
+		return NULL;
 	return MemoryContextAllocExtended((MemoryContext) ud, size, MCXT_ALLOC_NO_OOM);
 }
 
@@ -46,15 +48,15 @@ parse(const char *utf8, Size len, int width, int height, int orientation, dsv_gr
 	dsv_mem		mem = {context_alloc, context_free, CurrentMemoryContext};
 	dsv_error	err;
 
-	if (len > INT_MAX / 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("answer is too long to be searched for boxes")));
 	if (dsv_ground_parse(utf8, len, width, height, orientation, false, &mem, out, &err) != DSV_OK)
 		ReportEngineError(&err);
-	if (out->malformed)
-		ereport(NOTICE,
-				(errmsg("parts of the boxes in the model's answer could not be read")));
+}
+
+static void
+say_malformed(void)
+{
+	ereport(NOTICE,
+			(errmsg("parts of the boxes in the model's answer could not be read")));
 }
 
 static void
@@ -64,6 +66,8 @@ parse_result(const InferResult *result, dsv_ground *out)
 
 	parse(result->text, result->len, image->width, image->height,
 		  result->oriented ? image->orientation : 1, out);
+	if (out->malformed && !result->from_memo)
+		say_malformed();
 }
 
 /* Geometric mean of the probabilities of the answer's tokens */
@@ -87,10 +91,10 @@ ground(InferCall *call, bytea *image, char *phrase)
 	call->images = &image;
 	call->nimages = 1;
 	call->prompt = phrase;
-	result = Infer(call, NULL);
-	if (AnswerIsGood(call, result, &error))
+	result = Infer(call);
+	if (!FindRowError(call, result, &error))
 		return result;
-	ReportRowError(call, &error);
+	ReportRowError(call, result, &error);
 	return NULL;
 }
 
@@ -292,6 +296,7 @@ Datum
 vl_boxes_many(PG_FUNCTION_ARGS)
 {
 	InferCall	call;
+	bytea	   *image;
 	Datum	   *phrases;
 	bool	   *nulls;
 	int			n;
@@ -301,6 +306,7 @@ vl_boxes_many(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
 	ReadCall(fcinfo, DSV_TASK_GROUND, 2, &call);
+	image = PG_GETARG_BYTEA_PP(0);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &phrases, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
@@ -309,7 +315,7 @@ vl_boxes_many(PG_FUNCTION_ARGS)
 		if (nulls[i])
 			continue;
 		phrase = DatumGetTextPP(phrases[i]);
-		boxes_of_phrase((ReturnSetInfo *) fcinfo->resultinfo, &call, PG_GETARG_BYTEA_PP(0),
+		boxes_of_phrase((ReturnSetInfo *) fcinfo->resultinfo, &call, image,
 						ToUtf8(VARDATA_ANY(phrase), VARSIZE_ANY_EXHDR(phrase)), &ord);
 	}
 	return (Datum) 0;
@@ -366,6 +372,8 @@ vl_parse_boxes(PG_FUNCTION_ARGS)
 				 errmsg("width and height must be positive")));
 	InitMaterializedSRF(fcinfo, 0);
 	parse(utf8, strlen(utf8), width, height, 1, &found);
+	if (found.malformed)
+		say_malformed();
 	put_boxes((ReturnSetInfo *) fcinfo->resultinfo, utf8, &found, NULL, &ord);
 	return (Datum) 0;
 }

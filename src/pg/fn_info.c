@@ -1,17 +1,19 @@
 /*
  * fn_info.c
- *		vl_build_info, vl_count_tokens, vl_last_usage.
+ *		vl_build_info, vl_config, vl_count_tokens, vl_last_usage.
  */
 #include "compat.h"
 
 #include "backend_engine.h"
 #include "error_report.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "guc.h"
 #include "memo.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(vl_build_info);
+PG_FUNCTION_INFO_V1(vl_config);
 PG_FUNCTION_INFO_V1(vl_count_tokens);
 PG_FUNCTION_INFO_V1(vl_last_usage);
 
@@ -49,8 +51,8 @@ static int
 image_tokens(const dsv_model *model, bytea *image)
 {
 	dsv_image_options options = {
-		.max_bytes = (size_t) SettingMaxImageBytes * 1024,
-		.max_pixels = (int64_t) SettingMaxImagePixels * 1000,
+		.max_bytes = SettingMaxImageBytes,
+		.max_pixels = SettingMaxImagePixels,
 	};
 	dsv_image_info info;
 	dsv_error	err;
@@ -144,4 +146,30 @@ vl_last_usage(PG_FUNCTION_ARGS)
 	values[n++] = Float8GetDatum(u->decode_image_ms + u->vision_ms + u->prefill_ms + u->decode_ms);
 	Assert(n == lengthof(values));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* ---- vl_config ---- */
+
+/* In C, so that the library is loaded, and its settings are known, before they are listed. */
+Datum
+vl_config(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	if (SPI_execute("SELECT name, setting, unit, context, short_desc, extra_desc "
+					"FROM pg_catalog.pg_settings "
+					"WHERE name OPERATOR(pg_catalog.~) '^dsvl2[.]' ORDER BY name", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read pg_settings");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		values[6];
+		bool		nulls[6];
+
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
 }

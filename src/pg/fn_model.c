@@ -1,7 +1,7 @@
 /*
  * fn_model.c
  *		Models by name: vl_register_model, vl_drop_model, vl_alias, vl_prewarm, vl_unload, and
- *		vl_model_is_mapped for the view vl_models.
+ *		vl_default_model and vl_model_is_mapped for the view vl_models.
  *
  * A path is opened with the server's rights, so registering asks for what reading a
  * server file asks for; using a registered model asks for nothing.
@@ -20,6 +20,7 @@ PG_FUNCTION_INFO_V1(vl_drop_model);
 PG_FUNCTION_INFO_V1(vl_alias);
 PG_FUNCTION_INFO_V1(vl_prewarm);
 PG_FUNCTION_INFO_V1(vl_unload);
+PG_FUNCTION_INFO_V1(vl_default_model);
 PG_FUNCTION_INFO_V1(vl_model_is_mapped);
 
 static void
@@ -29,7 +30,7 @@ check_may_manage(const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to %s", what),
-				 errdetail("Only roles with privileges of \"pg_read_server_files\" may do so.")));
+				 errdetail("Only roles with privileges of the role \"pg_read_server_files\" may %s.", what)));
 }
 
 static char *
@@ -40,7 +41,7 @@ name_argument(FunctionCallInfo fcinfo, int arg)
 	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("a model's name has 1 to %d bytes", NAMEDATALEN - 1)));
+				 errmsg("model name must be 1 to %d bytes long", NAMEDATALEN - 1)));
 	return name;
 }
 
@@ -131,7 +132,7 @@ vl_alias(PG_FUNCTION_ARGS)
 	Oid			schema = ExtensionSchema(fcinfo);
 	const char *args[2] = {alias, NULL};
 
-	check_may_manage("name models");
+	check_may_manage("create aliases of models");
 	args[1] = ResolveModel(schema, name_argument(fcinfo, 1))->name;
 	if (WriteCatalog(schema,
 					 "INSERT INTO %1$s.vl_model_alias (alias, model) SELECT $1, $2 "
@@ -173,6 +174,13 @@ Datum
 vl_unload(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(UnloadBackendModels(NULL));
+}
+
+/* For the view: dsvl2.default_model, which is unknown to SQL before the library is loaded */
+Datum
+vl_default_model(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(SettingDefaultModel));
 }
 
 Datum

@@ -1,3 +1,7 @@
+/*
+ * guc.c
+ *		Definition of the settings.
+ */
 #include "compat.h"
 
 #include <limits.h>
@@ -14,8 +18,8 @@ int			SettingMaxTokens = 1024;
 int			SettingOnError = ON_ERROR_ERROR;
 int			SettingMemoSize = 4096;
 int			SettingKvMemory = 512;
-int			SettingMaxImagePixels = 100000;
-int			SettingMaxImageBytes = 64 * 1024;
+int			SettingMaxImagePixels = 100 * 1000 * 1000;
+int			SettingMaxImageBytes = 64 * 1024 * 1024;
 char	   *SettingModelDir;
 bool		SettingExifOrientation = true;
 bool		SettingLogUsage = false;
@@ -98,11 +102,12 @@ DefineSettings(void)
 							&SettingMemoSize, 4096, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("dsvl2.max_image_pixels",
-							"Pixels of an image at most, in thousands.", NULL,
-							&SettingMaxImagePixels, 100000, 1, 268435, PGC_SUSET, 0, NULL, NULL, NULL);
+							"Pixels of an image at most.", NULL,
+							&SettingMaxImagePixels, 100 * 1000 * 1000, 1, 1 << 28, PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("dsvl2.max_image_bytes",
 							"Size of an image at most, as stored.", NULL,
-							&SettingMaxImageBytes, 64 * 1024, 1, 1024 * 1024, PGC_SUSET, GUC_UNIT_KB,
+							&SettingMaxImageBytes, 64 * 1024 * 1024, 1, 1 << 30, PGC_SUSET, GUC_UNIT_BYTE,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("dsvl2.exif_orientation",
 							 "Turns images as their EXIF orientation says.", NULL,

@@ -22,8 +22,8 @@ extern int	SettingMaxTokens;	/* 0 = what the context holds */
 extern int	SettingOnError;		/* OnError */
 extern int	SettingMemoSize;	/* kB, 0 = off */
 extern int	SettingKvMemory;	/* MB */
-extern int	SettingMaxImagePixels;	/* thousands */
-extern int	SettingMaxImageBytes;	/* kB */
+extern int	SettingMaxImagePixels;
+extern int	SettingMaxImageBytes;
 extern char *SettingModelDir;
 extern bool SettingExifOrientation;
 extern bool SettingLogUsage;

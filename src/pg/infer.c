@@ -12,10 +12,11 @@
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "memo.h"
-#include "near_miss.h"
 #include "progress.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
+
+/* A millisecond or a few of hashing */
+#define DIGEST_PIECE ((Size) 1024 * 1024)
 
 static const char *const task_names[DSV_TASK_COUNT] = {
 	[DSV_TASK_OCR] = "ocr",
@@ -66,19 +67,27 @@ Utf8Argument(FunctionCallInfo fcinfo, int arg)
 
 /* ---- results ---- */
 
+/* With a zero byte behind them */
+static void *
+copy_bytes(const void *bytes, Size len, MemoryContext context)
+{
+	char	   *copy = MemoryContextAlloc(context, len + 1);
+
+	if (len > 0)
+		memcpy(copy, bytes, len);
+	copy[len] = '\0';
+	return copy;
+}
+
 InferResult *
 CopyInferResult(const InferResult *result, MemoryContext context)
 {
 	InferResult *copy = MemoryContextAlloc(context, sizeof(*copy));
 
 	*copy = *result;
-	copy->text = MemoryContextAlloc(context, result->len + 1);
-	memcpy(copy->text, result->text, result->len);
-	copy->text[result->len] = '\0';
-	copy->logprobs = MemoryContextAlloc(context, result->ntokens * sizeof(float) + 1);
-	memcpy(copy->logprobs, result->logprobs, result->ntokens * sizeof(float));
-	copy->images = MemoryContextAlloc(context, result->nimages * sizeof(dsv_image_info) + 1);
-	memcpy(copy->images, result->images, result->nimages * sizeof(dsv_image_info));
+	copy->text = copy_bytes(result->text, result->len, context);
+	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
+	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
 	return copy;
 }
 
@@ -99,9 +108,9 @@ InferResultSize(const InferResult *result)
 }
 
 static InferResult *
-row_error_result(const InferCall *call, BackendModel *backend, const VlError *error)
+row_error_result(BackendModel *backend, const VlError *error)
 {
-	InferResult empty = {.error = *error, .text = "", .logprobs = NULL};
+	InferResult empty = {.error = *error, .text = ""};
 
 	strlcpy(empty.digest, dsv_model_get_info(GetBackendModel(backend))->digest, sizeof(empty.digest));
 	return CopyInferResult(&empty, CurrentMemoryContext);
@@ -129,22 +138,6 @@ sequence_result(const InferCall *call, BackendModel *backend, dsv_sequence *seq)
 
 /* ---- the prompt ---- */
 
-/* Number n of a "{n}" at s, or 0; *after is set behind it */
-static int
-placeholder(const char *s, const char **after)
-{
-	char	   *end;
-	long		n;
-
-	if (s[0] != '{' || s[1] < '1' || s[1] > '9')
-		return 0;
-	n = strtol(s + 1, &end, 10);
-	if (*end != '}' || n > 10000)
-		return 0;
-	*after = end + 1;
-	return (int) n;
-}
-
 typedef struct PromptParts
 {
 	dsv_part   *parts;
@@ -167,70 +160,114 @@ add_text(PromptParts *p, dsv_part_kind kind, const char *s, size_t len)
 		p->parts[p->nparts++] = (dsv_part) {kind, s, len};
 }
 
-/* The prompt with images at its placeholders; false when there is none.  Each image must stand
- * exactly once. */
-static bool
-place_images(const InferCall *call, PromptParts *p)
+/* The next "{n}" in s, or NULL; *after is set behind it.  What is no int counts as INT_MAX. */
+static const char *
+find_placeholder(const char *s, int *n, const char **after)
 {
-	bool	   *placed = palloc0(call->nimages * sizeof(bool) + 1);
-	const char *from = call->prompt;
-	const char *s;
-	const char *after;
-
-	for (s = from; *s != '\0';)
+	for (s = strchr(s, '{'); s != NULL; s = strchr(s + 1, '{'))
 	{
-		int			n = placeholder(s, &after);
+		size_t		digits = strspn(s + 1, "0123456789");
 
-		if (n == 0)
-		{
-			s++;
+		if (digits == 0 || s[1 + digits] != '}')
 			continue;
-		}
-		if (n > call->nimages)
+		*n = digits < 9 ? atoi(s + 1) : INT_MAX;
+		*after = s + digits + 2;
+		return s;
+	}
+	return NULL;
+}
+
+/* Whether the caller's text says where the images stand; then each must stand exactly once. */
+static bool
+check_placeholders(const InferCall *call)
+{
+	bool	   *placed = palloc0(call->nimages * sizeof(bool));
+	const char *from = call->prompt;
+	int			count = 0;
+	int			n;
+
+	while (find_placeholder(from, &n, &from) != NULL)
+	{
+		if (n < 1 || n > call->nimages)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the prompt names image {%d}, but there are %d", n, call->nimages)));
+					 errmsg("the prompt names image {%d}, but the images are {1} to {%d}",
+							n, call->nimages)));
 		if (placed[n - 1])
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the prompt names image {%d} twice", n)));
 		placed[n - 1] = true;
-		add_text(p, DSV_PART_TEXT, from, s - from);
-		add_image(p, call->images[n - 1]);
-		from = s = after;
+		count++;
 	}
-	if (p->nimages == 0)
-		return false;
-	add_text(p, DSV_PART_TEXT, from, s - from);
-	if (p->nimages < call->nimages)
+	if (count > 0 && count < call->nimages)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the prompt names %d of %d images", p->nimages, call->nimages),
+				 errmsg("the prompt names %d of %d images", count, call->nimages),
 				 errhint("Name each image once, or none: then all stand in front.")));
-	return true;
+	return count > 0;
+}
+
+/* The caller's text with the images at its placeholders */
+static void
+add_placed_text(const InferCall *call, PromptParts *p)
+{
+	const char *from = call->prompt;
+	const char *after;
+	const char *at;
+	int			n;
+
+	while ((at = find_placeholder(from, &n, &after)) != NULL)
+	{
+		add_text(p, DSV_PART_TEXT, from, at - from);
+		add_image(p, call->images[n - 1]);
+		from = after;
+	}
+	add_text(p, DSV_PART_TEXT, from, strlen(from));
 }
 
 static void
 build_parts(const InferCall *call, const char *task_prompt, PromptParts *p)
 {
+	const char *user = call->prompt != NULL ? call->prompt : "";
+	bool		placed = call->place_images && check_placeholders(call);
 	dsv_part	task[3];
-	int			ntask;
+	int			ntask = dsv_task_parts(task_prompt, user, strlen(user), task);
 
-	/* a placeholder takes three bytes, and gives an image and a text */
-	p->parts = palloc((call->nimages * 2 + 8) * sizeof(dsv_part));
-	p->images = palloc(call->nimages * sizeof(dsv_bytes) + 1);
+	/* an image comes with one text; the task has three parts at most */
+	p->parts = palloc((call->nimages * 2 + 4) * sizeof(dsv_part));
+	p->images = palloc(call->nimages * sizeof(dsv_bytes));
 	p->nparts = p->nimages = 0;
-	if (call->place_images && place_images(call, p))
-		return;
-	for (int i = 0; i < call->nimages; i++)
+	for (int i = 0; i < call->nimages && !placed; i++)
 	{
 		add_image(p, call->images[i]);
 		add_text(p, DSV_PART_SPECIAL, "\n", 1);
 	}
-	ntask = dsv_task_parts(task_prompt, call->prompt != NULL ? call->prompt : "",
-						   call->prompt != NULL ? strlen(call->prompt) : 0, task);
 	for (int i = 0; i < ntask; i++)
-		p->parts[p->nparts++] = task[i];
+	{
+		if (placed && task[i].kind == DSV_PART_TEXT)
+			add_placed_text(call, p);
+		else
+			add_text(p, task[i].kind, task[i].text, task[i].len);
+	}
+}
+
+/* The image's length and digests of its pieces, between which a cancel is heard. */
+static void
+append_digest(StringInfo s, const bytea *image)
+{
+	const char *data = VARDATA_ANY(image);
+	Size		len = VARSIZE_ANY_EXHDR(image);
+
+	appendStringInfo(s, "%zu:", len);
+	for (Size at = 0; at < len; at += DIGEST_PIECE)
+	{
+		char		hex[65];
+
+		CHECK_FOR_INTERRUPTS();
+		dsv_sha256_hex(data + at, Min(len - at, DIGEST_PIECE), hex);
+		appendStringInfoString(s, hex);
+	}
 }
 
 /* Everything that decides the answer; strings go in with their length. */
@@ -247,28 +284,25 @@ make_key(const InferCall *call, BackendModel *backend, const char *task_prompt, 
 		appendStringInfo(&s, "%zu:%s ", strlen(call->prompt), call->prompt);
 	AppendOptionsKey(&s, &call->options);
 	for (int i = 0; i < call->nimages; i++)
-	{
-		char		hex[65];
-
-		dsv_sha256_hex(VARDATA_ANY(call->images[i]), VARSIZE_ANY_EXHDR(call->images[i]), hex);
-		appendStringInfoString(&s, hex);
-	}
+		append_digest(&s, call->images[i]);
 	dsv_sha256_hex(s.data, s.len, key->hex);
 	pfree(s.data);
 }
 
 /* ---- the run ---- */
 
-/* Row errors are returned, others raised. */
-static bool
-take_row_error(const dsv_error *err, VlError *error)
+/* Returns row errors, raises others. */
+static VlError
+row_error(const dsv_error *err)
 {
+	VlError		error;
+
 	if (err->code == DSV_CANCELED)
 		RaiseCancel();
-	VlErrorFromEngine(error, err);
-	if (!VlErrorIsRow(error))
-		VlErrorReport(error, ERROR);
-	return true;
+	VlErrorFromEngine(&error, err);
+	if (!VlErrorIsRow(&error))
+		VlErrorReport(&error, ERROR);
+	return error;
 }
 
 static void
@@ -277,50 +311,66 @@ log_usage(const InferCall *call, const dsv_usage *u)
 	if (!SettingLogUsage)
 		return;
 	ereport(LOG,
-			(errmsg("dsvl2: %s with model \"%s\": %d + %d tokens (%d of images, %d cached), %d tiles, "
-					"image %.1f ms, vision %.1f ms, prefill %.1f ms, decode %.1f ms",
-					TaskName(call->task), call->model->name, u->prompt_tokens, u->output_tokens,
-					u->image_tokens, u->cached_tokens, u->tiles, u->decode_image_ms, u->vision_ms,
-					u->prefill_ms, u->decode_ms)));
+			(errmsg("dsvl2: task \"%s\" by model \"%s\"", TaskName(call->task), call->model->name),
+			 errdetail("%d tokens of prompt (%d of images, %d cached), %d of answer, %d tiles; "
+					   "image %.1f ms, vision %.1f ms, prefill %.1f ms, decode %.1f ms.",
+					   u->prompt_tokens, u->image_tokens, u->cached_tokens, u->output_tokens, u->tiles,
+					   u->decode_image_ms, u->vision_ms, u->prefill_ms, u->decode_ms),
+			 errhidestmt(true)));
+}
+
+/* Steps are short and leave the engine in order, so that interrupts are processed between them. */
+static InferResult *
+run_sequence(const InferCall *call, BackendModel *backend, dsv_engine *engine, dsv_sequence *seq)
+{
+	dsv_error	err;
+
+	PollWatch(seq);
+	Counters.inferences++;
+	Counters.images += call->nimages;
+	while (dsv_sequence_state(seq) < DSV_STATE_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (dsv_engine_step(engine, &err) != DSV_OK)
+		{
+			VlError		error = row_error(&err);
+
+			return row_error_result(backend, &error);
+		}
+	}
+	return sequence_result(call, backend, seq);
 }
 
 static InferResult *
-run_sequence(const InferCall *call, BackendModel *backend, dsv_engine *engine, const dsv_request *request)
+run_request(const InferCall *call, BackendModel *backend, const dsv_request *request)
 {
+	dsv_engine *engine = GetBackendEngine(backend);
 	dsv_sequence *volatile seq = NULL;
-	InferResult *volatile result = NULL;
+	InferResult *result;
 
+	PollStart(call->options.timeout_ms);
+	ProgressStart(TaskName(call->task), call->model->name);
 	PG_TRY();
 	{
 		dsv_sequence *submitted;
 		dsv_error	err;
-		VlError		error;
 
-		PollStart(call->options.timeout_ms);
-		ProgressPhase("image");
-		if (dsv_engine_submit(engine, request, &submitted, &err) != DSV_OK)
+		if (dsv_engine_submit(engine, request, &submitted, &err) == DSV_OK)
 		{
-			take_row_error(&err, &error);
-			result = row_error_result(call, backend, &error);
+			seq = submitted;
+			result = run_sequence(call, backend, engine, submitted);
 		}
 		else
 		{
-			seq = submitted;
-			PollWatch(seq);
-			Counters.inferences++;
-			Counters.images += call->nimages;
-			while (dsv_sequence_state(seq) < DSV_STATE_DONE)
-			{
-				CHECK_FOR_INTERRUPTS();
-				if (dsv_engine_step(engine, &err) != DSV_OK)
-					take_row_error(&err, &error);
-			}
-			result = sequence_result(call, backend, seq);
+			VlError		error = row_error(&err);
+
+			result = row_error_result(backend, &error);
 		}
 	}
 	PG_FINALLY();
 	{
 		PollEnd();
+		ProgressEnd();
 		dsv_sequence_release(seq);
 	}
 	PG_END_TRY();
@@ -330,7 +380,6 @@ run_sequence(const InferCall *call, BackendModel *backend, dsv_engine *engine, c
 static InferResult *
 compute(const InferCall *call, BackendModel *backend, const char *task_prompt)
 {
-	dsv_engine *engine = GetBackendEngine(backend);
 	dsv_turn	turns[2];
 	dsv_part	system_part;
 	dsv_request request = {
@@ -355,24 +404,31 @@ compute(const InferCall *call, BackendModel *backend, const char *task_prompt)
 	request.images = p.images;
 	request.nimages = p.nimages;
 
-	ProgressStart(TaskName(call->task), call->model->name);
-	PG_TRY();
+	result = run_request(call, backend, &request);
+	if (result->error.sqlerrcode == 0)
 	{
-		result = run_sequence(call, backend, engine, &request);
+		Counters.input_tokens += result->usage.prompt_tokens;
+		Counters.output_tokens += result->usage.output_tokens;
+		RememberUsage(call, result);
+		log_usage(call, &result->usage);
 	}
-	PG_FINALLY();
-	{
-		ProgressEnd();
-	}
-	PG_END_TRY();
-	Counters.input_tokens += result->usage.prompt_tokens;
-	Counters.output_tokens += result->usage.output_tokens;
-	log_usage(call, &result->usage);
 	return result;
 }
 
+static InferResult *
+not_trained(const InferCall *call, BackendModel *backend)
+{
+	VlError		error;
+
+	VlErrorSet(&error, ERRCODE_VL_EMPTY,
+			   psprintf("model \"%s\" was not trained for the task \"%s\"", call->model->name,
+						TaskName(call->task)),
+			   "Register a published DeepSeek-VL2 model with vl_register_model(name, path).");
+	return row_error_result(backend, &error);
+}
+
 InferResult *
-Infer(const InferCall *call, bool *from_memo)
+Infer(const InferCall *call)
 {
 	BackendModel *backend = OpenBackendModel(call->model);
 	const char *task_prompt = dsv_model_task_prompt(GetBackendModel(backend), call->task);
@@ -380,84 +436,68 @@ Infer(const InferCall *call, bool *from_memo)
 	InferResult *result;
 	MemoKey		key;
 
-	if (from_memo != NULL)
-		*from_memo = false;
 	Counters.calls++;
 	if (task_prompt == NULL)
-	{
-		VlError		error;
-
-		VlErrorSet(&error, ERRCODE_VL_EMPTY, psprintf("model \"%s\" was not trained for the task \"%s\"",
-													  call->model->name, TaskName(call->task)));
-		strlcpy(error.hint, "Register a published DeepSeek-VL2 model with vl_register_model(name, path).",
-				sizeof(error.hint));
-		return row_error_result(call, backend, &error);
-	}
+		return not_trained(call, backend);
+	/* before the key is made: other instructions may round otherwise */
 	dsv_cpu_set(SettingCpuLevel);
 	make_key(call, backend, task_prompt, &key);
 	known = MemoFind(&key);
 	if (known != NULL)
 	{
 		Counters.memo_hits++;
-		if (from_memo != NULL)
-			*from_memo = true;
-		return CopyInferResult(known, CurrentMemoryContext);
+		result = CopyInferResult(known, CurrentMemoryContext);
+		result->from_memo = true;
+		return result;
 	}
 	result = compute(call, backend, task_prompt);
 	MemoStore(&key, result);
-	RememberUsage(call, result);
 	return result;
 }
 
 /* ---- what functions do with a result ---- */
 
-void
-ReportRowError(const InferCall *call, const VlError *error)
+static bool
+is_space(char c)
 {
-	Counters.row_errors++;
-	if (call->options.on_error == ON_ERROR_ERROR)
-		VlErrorReport(error, ERROR);
-	else if (call->options.on_error == ON_ERROR_WARNING)
-		VlErrorReport(error, WARNING);
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 static bool
 is_blank(const InferResult *result)
 {
 	for (Size i = 0; i < result->len; i++)
-		if (strchr(" \t\r\n", result->text[i]) == NULL)
+		if (!is_space(result->text[i]))
 			return false;
 	return true;
 }
 
-/* A truncated page must never look like a short page; a free answer may be cut, with a NOTICE. */
+/* A truncated page must never look like a short page; a free answer may be cut. */
 bool
-AnswerIsGood(const InferCall *call, const InferResult *result, VlError *error)
+FindRowError(const InferCall *call, const InferResult *result, VlError *error)
 {
+	bool		is_free = call->task == DSV_TASK_ASK || call->task == DSV_TASK_DESCRIBE;
+
 	*error = result->error;
 	if (error->sqlerrcode != 0)
-		return false;
-	if (result->finish == DSV_FINISH_LENGTH)
-	{
-		if (call->task == DSV_TASK_ASK || call->task == DSV_TASK_DESCRIBE)
-			ereport(NOTICE,
-					(errmsg("the answer was cut off after %d tokens", result->ntokens),
-					 errhint("Raise the option \"max_tokens\"; vl_run() tells it as a column.")));
-		else
-		{
-			VlErrorSet(error, ERRCODE_VL_TRUNCATED,
-					   psprintf("the answer was cut off after %d tokens", result->ntokens));
-			strlcpy(error->hint, "Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.",
-					sizeof(error->hint));
-			return false;
-		}
-	}
-	if (is_blank(result))
-	{
-		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave an empty answer");
-		return false;
-	}
-	return true;
+		return true;
+	if (result->finish == DSV_FINISH_LENGTH && !is_free)
+		VlErrorSet(error, ERRCODE_VL_TRUNCATED,
+				   psprintf("the answer was cut off after %d tokens", result->ntokens),
+				   "Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.");
+	else if (is_blank(result))
+		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave an empty answer", "");
+	return error->sqlerrcode != 0;
+}
+
+void
+ReportRowError(const InferCall *call, const InferResult *result, const VlError *error)
+{
+	Counters.row_errors++;
+	if (call->options.on_error == ON_ERROR_ERROR)
+		VlErrorReport(error, ERROR);
+	else if (call->options.on_error == ON_ERROR_WARNING && !result->from_memo)
+		VlErrorReport(error, WARNING);
 }
 
 text *
@@ -474,4 +514,17 @@ AnswerText(const char *utf8, Size len)
 			appendStringInfoCharMacro(&s, utf8[i]);
 	converted = pg_any_to_server(s.data, s.len, PG_UTF8);
 	return cstring_to_text(converted);
+}
+
+text *
+TrimmedAnswer(const InferResult *result)
+{
+	const char *from = result->text;
+	const char *to = from + result->len;
+
+	while (from < to && is_space(*from))
+		from++;
+	while (from < to && is_space(to[-1]))
+		to--;
+	return AnswerText(from, to - from);
 }

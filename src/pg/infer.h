@@ -34,6 +34,7 @@ typedef struct InferResult
 	int			nimages;
 	dsv_image_info *images;		/* [nimages], as stored */
 	bool		oriented;		/* EXIF orientation was applied */
+	bool		from_memo;		/* not computed by this call */
 	char		digest[65];		/* of the model */
 } InferResult;
 
@@ -48,17 +49,21 @@ void		ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall 
 char	   *Utf8Argument(FunctionCallInfo fcinfo, int arg);
 
 /* The result lives in the current memory context.  Row errors are in it; others are raised. */
-InferResult *Infer(const InferCall *call, bool *from_memo);
+InferResult *Infer(const InferCall *call);
 
-/* on_error: raises, warns, or does nothing, as the options say.  For all that returns, the
- * function's result is NULL. */
-void		ReportRowError(const InferCall *call, const VlError *error);
+/* What must not pass for an answer: the result's own error, VL004 for a page or boxes cut off,
+ * VL006 for an empty answer.  False when there is nothing of it. */
+bool		FindRowError(const InferCall *call, const InferResult *result, VlError *error);
 
-/* Whether the answer of a task may be shown; else fills *error (VL004, VL006 or the result's own). */
-bool		AnswerIsGood(const InferCall *call, const InferResult *result, VlError *error);
+/* on_error: raises, warns, or does nothing, as the options say.  When it returns, the function's
+ * result is NULL. */
+void		ReportRowError(const InferCall *call, const InferResult *result, const VlError *error);
 
 /* UTF-8 answer in the database's encoding; zero bytes become U+FFFD first */
 text	   *AnswerText(const char *utf8, Size len);
+
+/* The same without white space around it: published models begin with a space. */
+text	   *TrimmedAnswer(const InferResult *result);
 
 InferResult *CopyInferResult(const InferResult *result, MemoryContext context);
 void		FreeInferResult(InferResult *result);

@@ -1,3 +1,7 @@
+/*
+ * memo.c
+ *		Results that the transaction remembers, the oldest dropped first.
+ */
 #include "memo.h"
 
 #include "access/xact.h"

@@ -1,3 +1,7 @@
+/*
+ * model_catalog.c
+ *		Reading and writing of vl_model and vl_model_alias.
+ */
 #include "model_catalog.h"
 
 #include "access/genam.h"

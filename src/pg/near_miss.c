@@ -1,3 +1,7 @@
+/*
+ * near_miss.c
+ *		"Perhaps you meant ...", by edit distance.
+ */
 #include "compat.h"
 
 #include "near_miss.h"

@@ -1,3 +1,7 @@
+/*
+ * options.c
+ *		One table of rules for the keys of the options jsonb.
+ */
 #include "options.h"
 
 #include <math.h>
@@ -137,7 +141,8 @@ apply(const OptionRule *rule, JsonbValue *v, CallOptions *out)
 {
 	char	   *field = (char *) out + rule->offset;
 
-	if (v->type == jbvNull)
+	/* a JSON null is an option not given, but for on_error it would be taken for "null" */
+	if (v->type == jbvNull && rule->kind != OPTION_ON_ERROR)
 		return;
 	switch (rule->kind)
 	{
@@ -185,8 +190,8 @@ ReadOptions(Jsonb *options, CallOptions *out)
 	out->max_tokens = SettingMaxTokens;
 	out->on_error = SettingOnError;
 	out->image.ignore_exif = !SettingExifOrientation;
-	out->image.max_bytes = (size_t) SettingMaxImageBytes * 1024;
-	out->image.max_pixels = (int64_t) SettingMaxImagePixels * 1000;
+	out->image.max_bytes = SettingMaxImageBytes;
+	out->image.max_pixels = SettingMaxImagePixels;
 	if (options == NULL)
 		return;
 	if (!JB_ROOT_IS_OBJECT(options))

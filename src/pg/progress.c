@@ -1,3 +1,7 @@
+/*
+ * progress.c
+ *		Slots in shared memory, and the function behind the view vl_stat_activity.
+ */
 #include "progress.h"
 
 #include "funcapi.h"
@@ -18,6 +22,7 @@ typedef struct ProgressSlot
 	Oid			role;
 	Oid			database;
 	TimestampTz started;
+	TimestampTz phase_started;
 	int64		done;
 	int64		total;
 	int			output_tokens;
@@ -92,6 +97,7 @@ ProgressStart(const char *task, const char *model)
 {
 	static bool registered = false;
 	ProgressSlot *slot = my_slot();
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (slot == NULL)
 		return;
@@ -104,31 +110,12 @@ ProgressStart(const char *task, const char *model)
 	slot->pid = MyProcPid;
 	slot->role = GetUserId();
 	slot->database = MyDatabaseId;
-	slot->started = GetCurrentTimestamp();
+	slot->started = slot->phase_started = now;
 	slot->done = slot->total = 0;
 	slot->output_tokens = 0;
 	strlcpy(slot->task, task, sizeof(slot->task));
-	strlcpy(slot->phase, "open", sizeof(slot->phase));
+	strlcpy(slot->phase, "image", sizeof(slot->phase));
 	strlcpy(slot->model, model, sizeof(slot->model));
-	SpinLockRelease(&slot->lock);
-}
-
-static void
-set_phase(ProgressSlot *slot, const char *phase)
-{
-	strlcpy(slot->phase, phase, sizeof(slot->phase));
-}
-
-void
-ProgressPhase(const char *phase)
-{
-	ProgressSlot *slot = my_slot();
-
-	if (slot == NULL)
-		return;
-	SpinLockAcquire(&slot->lock);
-	set_phase(slot, phase);
-	slot->done = slot->total = 0;
 	SpinLockRelease(&slot->lock);
 }
 
@@ -136,19 +123,24 @@ void
 ProgressUpdate(const dsv_progress *progress)
 {
 	static const char *const phases[] = {
-		[DSV_STATE_WAITING] = "waiting",
+		[DSV_STATE_WAITING] = "image",
 		[DSV_STATE_VISION] = "vision",
 		[DSV_STATE_PREFILL] = "prefill",
 		[DSV_STATE_DECODE] = "decode",
 		[DSV_STATE_DONE] = "done",
 		[DSV_STATE_FAILED] = "failed",
 	};
+	const char *phase = phases[progress->state];
 	ProgressSlot *slot = my_slot();
+	TimestampTz now;
 
 	if (slot == NULL)
 		return;
+	/* nobody else writes the slot, so reading it needs no lock */
+	now = strcmp(slot->phase, phase) != 0 ? GetCurrentTimestamp() : slot->phase_started;
 	SpinLockAcquire(&slot->lock);
-	set_phase(slot, phases[progress->state]);
+	strlcpy(slot->phase, phase, sizeof(slot->phase));
+	slot->phase_started = now;
 	slot->done = progress->done;
 	slot->total = progress->total;
 	slot->output_tokens = progress->output_tokens;
@@ -169,6 +161,34 @@ ProgressEnd(void)
 
 PG_FUNCTION_INFO_V1(vl_stat_activity);
 
+static void
+say_not_preloaded(void)
+{
+	static bool said = false;
+
+	if (!said)
+		ereport(NOTICE,
+				(errmsg("running calls are not recorded, so that nothing can be shown"),
+				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
+	said = true;
+}
+
+/* What is left of the phase, as fast as it went; of a decode at most, since the answer may end
+ * before max_tokens.  NULL while there is nothing to go by. */
+static Datum
+eta(const ProgressSlot *slot, bool *isnull)
+{
+	Interval   *left;
+	TimestampTz spent = GetCurrentTimestamp() - slot->phase_started;
+
+	*isnull = slot->done <= 0 || slot->total < slot->done;
+	if (*isnull)
+		return (Datum) 0;
+	left = palloc0(sizeof(Interval));
+	left->time = (TimeOffset) ((double) spent / slot->done * (slot->total - slot->done));
+	return IntervalPGetDatum(left);
+}
+
 /* Rows of others show what they do to members of pg_read_all_stats only, as pg_stat_activity does. */
 Datum
 vl_stat_activity(PG_FUNCTION_ARGS)
@@ -178,16 +198,14 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (slots == NULL)
 	{
-		ereport(NOTICE,
-				(errmsg("the progress of other sessions is not recorded"),
-				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
+		say_not_preloaded();
 		return (Datum) 0;
 	}
 	for (int i = 0; i < MaxBackends; i++)
 	{
 		ProgressSlot copy;
-		Datum		values[10] = {0};
-		bool		nulls[10] = {false};
+		Datum		values[11] = {0};
+		bool		nulls[11] = {false};
 
 		SpinLockAcquire(&slots[i].lock);
 		copy = slots[i];
@@ -207,9 +225,10 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 			values[7] = Int64GetDatum(copy.total);
 			values[8] = Int32GetDatum(copy.output_tokens);
 			values[9] = TimestampTzGetDatum(copy.started);
+			values[10] = eta(&copy, &nulls[10]);
 		}
 		else
-			memset(nulls + 3, true, 7);
+			memset(nulls + 3, true, 8);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

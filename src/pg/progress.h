@@ -14,8 +14,8 @@
 
 void		RequestProgressMemory(void);
 
+/* The phase is "image" until the first update. */
 void		ProgressStart(const char *task, const char *model);
-void		ProgressPhase(const char *phase);
 
 /* May be called from the engine's poll callback: takes no lock that could error out */
 void		ProgressUpdate(const dsv_progress *progress);

@@ -29,7 +29,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_node nano_dir grey_png noise_png load_noise sqlstate tasks until_true
-  create_watcher cancel_in_phase FIRST_RECEIPT TIMEOUT);
+  create_watcher act_in_phase FIRST_RECEIPT TIMEOUT);
 
 use constant TIMEOUT => $ENV{PG_TEST_TIMEOUT_DEFAULT} || 120;
 
@@ -139,15 +139,15 @@ sub until_true
 	return 1;
 }
 
-# A function in the server that waits for a backend to be in a phase and then does
-# something to it: from outside, by one psql call each time, a phase of nano would be
-# over before it was seen.
+# A function in the server that waits for a backend to be in a phase, and to be in it still
+# after a delay, and then does something to it: from outside, by one psql call each time, a
+# phase of nano would be over before it was seen.
 sub create_watcher
 {
 	my $node = shift;
 
 	$node->safe_psql('postgres', <<'SQL');
-CREATE FUNCTION act_in_phase(victim int, wanted text, action text) RETURNS text
+CREATE FUNCTION act_in_phase(victim int, wanted text, action text, delay_ms int) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
   seen text;
@@ -155,6 +155,10 @@ DECLARE
 BEGIN
   LOOP
     SELECT a.phase INTO seen FROM vl_stat_activity a WHERE a.pid = victim;
+    IF seen ~ wanted AND delay_ms > 0 THEN
+      PERFORM pg_sleep(delay_ms / 1000.0);
+      SELECT a.phase INTO seen FROM vl_stat_activity a WHERE a.pid = victim;
+    END IF;
     IF seen ~ wanted THEN
       IF action = 'cancel' THEN
         PERFORM pg_cancel_backend(victim);
@@ -174,14 +178,15 @@ SQL
 	return;
 }
 
-# Waits until the session's running statement is in a phase, acts (cancel, terminate, or
-# anything else for nothing); returns the phase seen and the time.
-sub cancel_in_phase
+# Waits until the session's running statement is in a phase (and is so milliseconds later),
+# acts (cancel, terminate, or anything else for nothing); returns the phase seen and the
+# time just after.
+sub act_in_phase
 {
-	my ($watcher, $victim, $phase, $action) = @_;
+	my ($watcher, $victim, $phase, $action, $delay) = @_;
 
-	return split / /, $watcher->query("SELECT act_in_phase($victim->{pid}, '$phase', '"
-		  . ($action // 'cancel') . "')");
+	return split / /, $watcher->query(
+		"SELECT act_in_phase($victim->{pid}, '$phase', '$action', " . ($delay // 0) . ')');
 }
 
 package DSVL2::Session;

@@ -45,7 +45,7 @@ is($activity, '0', 'nothing runs, nothing is shown, and no hint is due');
 
 $session->send(q{SELECT count(vl_ask(scan, 'Read all the text in the image.',
 	options => '{"on_error": "null"}')) FROM noise});
-my ($phase) = cancel_in_phase($other, $session, '.', 'look');
+my ($phase) = act_in_phase($other, $session, '.', 'look');
 like($phase, qr/^\w+$/, "a running call is seen by another session, in phase $phase");
 my $row = '';
 until_true(sub {
@@ -54,6 +54,15 @@ until_true(sub {
 	return $row ne '';
 });
 is($row, 'ask|nano|t|t|t', 'its task, model and progress are there');
+
+# What others do is theirs to know, as in pg_stat_activity.
+$other->query('CREATE ROLE eve; GRANT pg_read_all_stats TO eve');
+my $seen = "SELECT task IS NULL, phase IS NULL, done IS NULL FROM vl_stat_activity
+	WHERE pid = $session->{pid}";
+is($other->query("SET ROLE eve; $seen"), 'f|f|f', 'pg_read_all_stats sees what others do');
+$other->query('RESET ROLE; REVOKE pg_read_all_stats FROM eve; SET ROLE eve');
+is($other->query($seen), 't|t|t', 'without it, one sees that they do something');
+$other->query('RESET ROLE');
 
 like($session->wait, qr/^\d+$/, 'looking does not disturb the call');
 is($other->query('SELECT count(*) FROM vl_stat_activity'), '0', 'what has ended is gone');

@@ -1,21 +1,25 @@
-# A call can be canceled in each of its phases, by pg_cancel_backend and by
-# statement_timeout, at once; the session goes on and still answers right.
+# A call can be canceled in each of its phases, at their start and in their middle, by
+# pg_cancel_backend, statement_timeout and the option timeout_ms, at once; the session goes
+# on and still answers right.
 
 use strict;
 use warnings;
 
 use DSVL2;
+use List::Util qw(max);
 use Test::More;
-use Time::HiRes qw(time);
 
-# What is asserted is loose, since test machines are what they are; what was measured is
-# printed.
+# Half of the cancellations must be as fast as dsvl2 promises for nano; all of them within a
+# bound that a busy machine keeps, too.  What was measured is printed.
+use constant PROMISE => 0.2;
 use constant BOUND => 2.0;
 
-my $node = new_node('cancel', preload => 1, conf => "dsvl2.threads = 1\n");
+# Without PostgreSQL's just-in-time compiler, which the cost of the functions calls in and
+# which hears no cancel.
+my $node = new_node('cancel', preload => 1, conf => "dsvl2.threads = 1\njit = off\n");
 create_watcher($node);
-load_noise($node, 'noise', 300, 210, 210);
-load_noise($node, 'big', 4, 6000, 6000);
+load_noise($node, 'noise', 48, 630, 420);
+load_noise($node, 'big', 2, 6000, 6000);
 
 my $watcher = DSVL2::Session->new($node);
 my $session = DSVL2::Session->new($node);
@@ -25,54 +29,116 @@ $session->query('SET client_min_messages = warning');
 my $right = $session->query($ask);
 is(sqlstate($right), '', 'a call that nobody disturbs');
 
-# Each goes through its phase again and again, on pictures that are in no cache, so that
-# the phase cannot be missed.
+# Each goes through its phase again and again, on pictures and prompts that are in no cache,
+# so that the phase cannot be missed.  nano is fast: decoding a picture of 36 million pixels,
+# two dozen pictures in a prompt, a prompt that fills the context and long answers make its
+# phases last.
+my $seed = 0;
 my %slow = (
-	image => q{SELECT count(vl_ask(scan, 'total?', options => '{"on_error": "null"}')) FROM big},
-	vision => q{SELECT count(vl_ask(scan, 'total?',
-		options => '{"on_error": "null", "max_tokens": 1}')) FROM noise},
-	prefill => q{SELECT count(vl_ask(scan, repeat('total? ', 400),
-		options => '{"on_error": "null", "max_tokens": 1}')) FROM noise},
-	decode => q{SELECT count(vl_ask(scan, 'Read all the text in the image.',
-		options => '{"on_error": "null", "max_tokens": 2000, "temperature": 2}')) FROM noise});
-
-foreach my $phase (qw(image vision prefill decode))
+	image => sub {
+		q{SELECT count(vl_ask(scan, 'total?')) FROM big};
+	},
+	vision => sub {
+		$seed++;
+		qq{SELECT count(vl_ask_multi((SELECT array_agg(other) FROM (
+			SELECT scan || '\\x00'::bytea || int4send($seed * 1000 + n) AS other
+			  FROM noise ORDER BY id OFFSET n % 24 LIMIT 24) s), 'total?',
+			options => '{"max_tokens": 1}')) FROM generate_series(1, 1000) n};
+	},
+	prefill => sub {
+		q{SELECT count(vl_ask(scan, n || repeat(' total?', 400),
+			options => '{"max_tokens": 1}')) FROM noise, generate_series(1, 100) n};
+	},
+	decode => sub {
+		$seed++;
+		qq{SELECT count(vl_ask(scan, 'Read all the text in the image.', options =>
+			format('{"max_tokens": 2000, "temperature": 2, "seed": %s}', $seed * 1000 + n)::jsonb))
+		   FROM noise, generate_series(1, 100) n};
+	});
+# What a statement says under a statement_timeout, and the time it takes by the server's clock
+sub timed
 {
-	$session->send("$slow{$phase};\nSELECT 'after ' || extract(epoch FROM clock_timestamp())");
-	my ($seen, $acted) = cancel_in_phase($watcher, $session, $phase);
-	my $text = $session->wait;
+	my ($milliseconds, $sql) = @_;
+	my $clock = 'SELECT extract(epoch FROM clock_timestamp())';
+	my $said = $session->query("SET statement_timeout = $milliseconds; $clock; $sql; $clock;
+		RESET statement_timeout");
+	my ($start, $end) = $said =~ /^([\d.]+)$/mg;
 
-	like($seen, qr/$phase/, "phase $phase is seen");
-	is(sqlstate($text), '57014', "canceled in phase $phase");
-	my ($after) = $text =~ /^after ([\d.]+)$/m;
-	cmp_ok(($after // 1e9) - ($acted // 0), '<', BOUND, "stops soon in phase $phase");
-	note sprintf 'phase %s: canceled after %.1f ms', $phase, 1000 * ($after - $acted)
-	  if $after && $acted;
-	is($session->query($ask), $right, "the session goes on after phase $phase");
-	is($watcher->query('SELECT count(*) FROM vl_stat_activity'), '0', 'and nothing runs any more');
+	return ($said, $end - $start);
 }
 
-foreach my $phase (qw(image vision prefill decode))
+my %delays = (image => [0, 50, 200], vision => [0, 10, 30], prefill => [0, 50, 150],
+	decode => [0, 1, 3]);
+my @phases = qw(image vision prefill decode);
+
+foreach my $phase (@phases)
+{
+	my @took;
+
+	foreach my $delay (@{ $delays{$phase} })
+	{
+		$session->send($slow{$phase}->()
+			  . ";\nSELECT 'after ' || extract(epoch FROM clock_timestamp())");
+		my ($seen, $acted) = act_in_phase($watcher, $session, $phase, 'cancel', $delay);
+		my $text = $session->wait;
+
+		is($seen, $phase, "phase $phase is seen, for $delay ms");
+		is(sqlstate($text), '57014', 'canceled in it');
+		my ($after) = $text =~ /^after ([\d.]+)$/m;
+		push @took, ($after // 1e9) - ($acted // 0);
+		note sprintf 'phase %s, after %d ms: canceled within %.1f ms', $phase, $delay,
+		  1000 * $took[-1];
+		is($watcher->query('SELECT count(*) FROM vl_stat_activity'), '0', 'nothing runs any more');
+		is($session->query($ask), $right, 'the session goes on');
+	}
+	my $median = (sort { $a <=> $b } @took)[ @took / 2 ];
+	cmp_ok($median, '<', PROMISE, "phase $phase: stops at once");
+	cmp_ok(max(@took), '<', BOUND, "phase $phase: always stops soon");
+}
+
+foreach my $phase (@phases)
 {
 	foreach my $milliseconds (30, 200)
 	{
-		my $start = time();
-		my $text = $session->query(
-			"SET statement_timeout = $milliseconds; $slow{$phase}; RESET statement_timeout");
-		my $took = time() - $start;
+		my ($text, $took) = timed($milliseconds, $slow{$phase}->());
 
 		is(sqlstate($text), '57014', "statement_timeout of $milliseconds ms, slow $phase");
+		like($text, qr/canceling statement due to statement timeout/, 'with the usual message');
 		cmp_ok($took, '<', $milliseconds / 1000 + BOUND, 'stops soon');
-		note sprintf 'statement_timeout %d ms: %.1f ms in all', $milliseconds, 1000 * $took;
+		note sprintf 'phase %s, statement_timeout %d ms: %.1f ms in all', $phase, $milliseconds,
+		  1000 * $took;
 	}
 }
 is($session->query($ask), $right, 'the session goes on after statement_timeout');
 
+# The name of a large value is computed before it is known to be no picture.
+$node->safe_psql('postgres', q{CREATE TABLE large (v bytea);
+	ALTER TABLE large ALTER v SET STORAGE EXTERNAL;
+	INSERT INTO large SELECT decode(repeat('00', 60000000), 'hex')});
+my ($text, $took) = timed(1, "SELECT vl_ask(v || v || v, 'total?') FROM large");
+is(sqlstate($text), '57014', 'canceled before a large value is read');
+cmp_ok($took, '<', BOUND, 'soon');
+note sprintf '180 MB that are no picture: canceled within %.1f ms', 1000 * $took;
+
+# The call's own limit
+$text = $session->query(q{SELECT vl_ask(scan, repeat('total? ', 400),
+	options => '{"timeout_ms": 20}') FROM big});
+is(sqlstate($text), '57014', 'option timeout_ms');
+like($text, qr/timeout_ms/, 'is named in the message');
+is($session->query($ask), $right, 'the session goes on after timeout_ms');
+
 # In a transaction block: a savepoint takes the session back to where it was.
-my $text = $session->query("BEGIN; SAVEPOINT s; SET LOCAL statement_timeout = 50; $slow{vision};
-	ROLLBACK TO s; $ask; COMMIT");
+$text = $session->query("BEGIN; SAVEPOINT s; SET LOCAL statement_timeout = 50;
+	${\ $slow{vision}->()}; ROLLBACK TO s; $ask; COMMIT");
 is(sqlstate($text), '57014', 'canceled within a savepoint');
 like($text, qr/\n\Q$right\E\z/, 'the transaction goes on after ROLLBACK TO');
+
+# PL/pgSQL can catch a cancel: nothing of the call may be left behind.
+$text = $session->query(q{DO $$ BEGIN
+	PERFORM set_config('statement_timeout', '0', false);
+	PERFORM vl_ask(scan, 'total?', options => '{"timeout_ms": 1}') FROM big;
+EXCEPTION WHEN query_canceled THEN RAISE WARNING 'caught'; END $$; RESET statement_timeout; } . $ask);
+like($text, qr/caught.*\Q$right\E\z/s, 'PL/pgSQL can catch it and go on');
 
 $session->quit;
 $watcher->quit;

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use Cwd qw(getcwd);
 use DSVL2;
 use Test::More;
 
@@ -75,6 +76,28 @@ cmp_ok($after->{Private_Dirty} - $before->{Private_Dirty},
 	'<', 4096, 'five more rounds over all scans leave the memory as it was');
 note sprintf 'private dirty: %d kB, %d kB after five more rounds', $before->{Private_Dirty},
   $after->{Private_Dirty};
+
+# A model in several files, opened beside nano by all of them
+my $shards = getcwd() . '/test/golden/small-like';
+my $shards_kb = 0;
+$shards_kb += (-s $_) / 1024 foreach glob "$shards/*.safetensors";
+$session->query("SELECT vl_register_model('shards', '$shards')");
+$pss = 0;
+foreach my $i (0 .. $#sessions)
+{
+	is(sqlstate($sessions[$i]->query("SELECT vl_prewarm('shards');
+		SELECT vl_ask(" . FIRST_RECEIPT . q{, 'total?', 'shards', '{"max_tokens": 2}')})),
+		'', "backend $i answers by a model in shards");
+}
+foreach my $i (0 .. $#sessions)
+{
+	my $map = mapping($sessions[$i]{pid}, qr/model-\d+-of-\d+\.safetensors$/);
+
+	is($map->{Private_Dirty} + $map->{Private_Clean}, 0, "backend $i shares all of them");
+	$pss += $map->{Pss};
+}
+cmp_ok($pss, '<', 1.1 * $shards_kb, 'one copy of the shards');
+note sprintf 'shards: %d kB; Pss of them in %d backends: %d kB', $shards_kb, BACKENDS, $pss;
 
 $_->quit foreach @sessions;
 $node->stop;

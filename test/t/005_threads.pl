@@ -31,15 +31,33 @@ $session->query("SET client_min_messages = warning; SET dsvl2.threads = 3");
 $session->query('SELECT vl_image_info(' . FIRST_RECEIPT . ')');
 is(scalar tasks($pid), 1, 'looking at a picture needs none');
 
-my $right = $session->query($ask);
-my @workers = grep { $_ != $pid } tasks($pid);
-is(scalar @workers, 2, 'dsvl2.threads = 3 is two workers, and OpenBLAS started none');
-foreach my $worker (@workers)
+# The signals that a thread blocks, as a number
+sub blocked
 {
-	my $status = slurp_file("/proc/$pid/task/$worker/status");
+	my $thread = shift;
+	my $status = slurp_file("/proc/$pid/task/$thread/status");
 	my ($mask) = $status =~ /^SigBlk:\s+[0-9a-f]*([0-9a-f]{8})$/m;
 
-	is(hex($mask) & BLOCKABLE, BLOCKABLE, "worker blocks all signals ($mask)");
+	return hex $mask;
+}
+
+my $mask = blocked($pid);
+my $right = $session->query($ask);
+my @workers = grep { $_ != $pid } tasks($pid);
+is(scalar @workers, 2, 'dsvl2.threads = 3 is two workers');
+foreach my $worker (@workers)
+{
+	is(blocked($worker) & BLOCKABLE, BLOCKABLE, "worker $worker blocks all signals");
+}
+is(blocked($pid), $mask, 'the backend itself blocks what it blocked before');
+SKIP:
+{
+	my $blas = $session->query("SELECT value FROM vl_build_info() WHERE name = 'blas'");
+
+	skip 'no OpenBLAS here', 3 unless $blas =~ /openblas/;
+	like(slurp_file("/proc/$pid/maps"), qr/openblas/, "$blas is loaded");
+	is(scalar tasks($pid), 3, 'and started no threads of its own');
+	unlike(slurp_file("/proc/$postmaster/maps"), qr/openblas/, 'the postmaster has not loaded it');
 }
 is($session->query($canary), $denormals, 'denormal numbers are the same after it');
 
@@ -58,10 +76,11 @@ my $before = $ticks->();
 sleep 1;
 cmp_ok($ticks->() - $before, '<', 5, 'workers without work sleep');
 
-my $busy = tasks($pid);
-is(sqlstate($session->query('SELECT vl_unload()')), '', 'vl_unload');
-cmp_ok(scalar(tasks($pid)), '<=', $busy, 'does not add threads');
-is($session->query($ask), $right, 'and the next call loads the model again');
+is($session->query('SELECT vl_unload()'), '1', 'vl_unload closes the one model');
+is_deeply([ tasks($pid) ], [$pid], 'and ends the workers');
+unlike(slurp_file("/proc/$pid/maps"), qr/model\.safetensors/, 'the weights are not mapped any more');
+is($session->query($ask), $right, 'the next call loads the model again');
+is(scalar tasks($pid), 4, 'and starts workers');
 
 $session->quit;
 ok(until_true(sub { !-e "/proc/$pid" }), 'the backend ends with its session');

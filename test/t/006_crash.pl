@@ -25,7 +25,7 @@ foreach my $phase (qw(vision decode))
 
 	$victim->query($quiet);
 	$victim->send($slow);
-	my ($seen, $acted) = cancel_in_phase($watcher, $victim, $phase, 'terminate');
+	my ($seen, $acted) = act_in_phase($watcher, $victim, $phase, 'terminate');
 	my $text = $victim->wait;
 	is(sqlstate($text), '57P01', "pg_terminate_backend in phase $seen");
 	ok(until_true(sub { !-e "/proc/$victim->{pid}" }), 'the backend is gone');
@@ -45,7 +45,7 @@ foreach my $phase (qw(vision decode))
 
 	$victim->query($quiet);
 	$victim->send($slow);
-	my ($seen) = cancel_in_phase($watcher, $victim, $phase, 'look');
+	my ($seen) = act_in_phase($watcher, $victim, $phase, 'look');
 	is(kill('KILL', $victim->{pid}), 1, "kill -9 in phase $seen");
 	$victim->quit;
 	$watcher->quit;

@@ -6,6 +6,8 @@ use warnings;
 
 use DSVL2;
 use File::Path qw(remove_tree);
+use JSON::PP ();
+use POSIX ();
 use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -66,6 +68,43 @@ sub change_json
 	local $_ = read_file($path);
 	$code->() or die "nothing to change in $path";
 	write_file($path, $_);
+	return;
+}
+
+# The weight file as two shards with an index: the head's matrix is alone in the second.
+sub split_weights
+{
+	my $dir = shift;
+	my $data = read_file("$dir/model.safetensors");
+	my $length = unpack 'Q<', $data;
+	my $header = JSON::PP::decode_json(substr $data, 8, $length);
+	my $json = JSON::PP->new->canonical;
+	my %shard = ('1' => { bytes => '' }, '2' => { bytes => '' });
+	my %map;
+
+	delete $header->{__metadata__};
+	foreach my $name (sort keys %$header)
+	{
+		my $which = $shard{ $name =~ /lm_head/ ? 2 : 1 };
+		my ($from, $to) = @{ $header->{$name}{data_offsets} };
+		my $at = length $which->{bytes};
+
+		$which->{bytes} .= substr $data, 8 + $length + $from, $to - $from;
+		$which->{header}{$name} =
+		  { %{ $header->{$name} }, data_offsets => [ $at, $at + $to - $from ] };
+		$map{$name} = 'model-0000' . ($name =~ /lm_head/ ? 2 : 1) . '-of-00002.safetensors';
+	}
+	foreach my $number (keys %shard)
+	{
+		my $text = $json->encode($shard{$number}{header});
+
+		$text .= ' ' x (-length($text) % 8);
+		write_file("$dir/model-0000$number-of-00002.safetensors",
+			pack('Q<', length $text) . $text . $shard{$number}{bytes});
+	}
+	write_file("$dir/model.safetensors.index.json",
+		$json->encode({ metadata => { total_size => length($data) - 8 - $length }, weight_map => \%map }));
+	unlink "$dir/model.safetensors";
 	return;
 }
 
@@ -145,8 +184,8 @@ refused('a shape that overflows', 'XX001', qr/shape|embed_tokens/, sub {
 		s/("language\.model\.embed_tokens\.weight":\s*\{.*?"shape":\s*\[)(\d+),/${1}9223372036854775807,/s
 	});
 });
-refused('an unknown element type', 'XX001|0A000', qr/I64|dtype|type/,
-	sub { change_header($_[0], sub { s/"BF16"/"I64"/ }) });
+refused('an unknown element type', 'XX001|0A000', qr/I16/,
+	sub { change_header($_[0], sub { s/"BF16"/"I16"/ }) });
 refused('a missing tensor', 'XX001', qr/lm_head/,
 	sub { change_header($_[0], sub { s/language\.lm_head\.weight/language.xx_head.weight/ }) });
 refused('tensors that overlap', 'XX001', qr/offset|overlap|lm_head/, sub {
@@ -161,19 +200,32 @@ refused('a tensor beyond the file', 'XX001', qr/offset|file|lm_head/, sub {
 			$1 . ($2 + (1 << 40)) . ',' . ($3 + (1 << 40)) . ']'/se
 	});
 });
-refused('a missing shard', '58P01', qr/00002-of-00002/, sub {
-	my $dir = shift;
-	my $data = read_file("$dir/model.safetensors");
-	my $header = substr $data, 8, unpack('Q<', $data);
-	my %seen = ('__metadata__' => 1);
-	my @names = grep { !$seen{$_}++ } $header =~ /"([^"]+)":\s*\{\s*"(?:dtype|shape|data_offsets)"/g;
-	my $map = join ",\n", map {
-		qq{"$_": "model-0000} . (/lm_head/ ? 2 : 1) . '-of-00002.safetensors"'
-	} @names;
+{
+	my $sound = PostgreSQL::Test::Utils::tempdir() . '/model';
 
-	rename "$dir/model.safetensors", "$dir/model-00001-of-00002.safetensors";
-	write_file("$dir/model.safetensors.index.json",
-		qq({"metadata": {"total_size": 1}, "weight_map": {$map}}));
+	copy_nano($sound);
+	split_weights($sound);
+	is(sqlstate($session->query("SELECT vl_register_model('split', '$sound')")),
+		'', 'the weights in two shards are taken');
+	is($session->query(sprintf $ask, ", model => 'split'"), $right, 'and answer the same');
+	remove_tree($sound);
+}
+refused('a missing shard', '58P01', qr/00002-of-00002/, sub {
+	split_weights($_[0]);
+	unlink "$_[0]/model-00002-of-00002.safetensors";
+});
+refused('a shard that holds nothing', 'XX001', qr/00002-of-00002/, sub {
+	split_weights($_[0]);
+	truncate "$_[0]/model-00002-of-00002.safetensors", 0;
+});
+refused('a tensor in another shard than the index says', 'XX001', qr/lm_head/, sub {
+	split_weights($_[0]);
+	change_json("$_[0]/model.safetensors.index.json",
+		sub { s/("language\.lm_head\.weight": ?")model-00002/$1model-00001/ });
+});
+refused('a pipe for a file', '58030|42809', qr/model\.safetensors/, sub {
+	unlink "$_[0]/model.safetensors";
+	POSIX::mkfifo("$_[0]/model.safetensors", 0600);
 });
 refused('a shard outside of the folder', 'XX001|0A000|58P01', qr/\.\.|index|shard|name/, sub {
 	my $dir = shift;
@@ -188,8 +240,7 @@ refused('a tokenizer that is not JSON', 'XX001', qr/tokenizer\.json/,
 refused('a tokenizer of an unknown kind', '0A000', qr/Mystery/,
 	sub { change_json("$_[0]/tokenizer.json", sub { s/"type": "BPE"/"type": "Mystery"/s }) });
 refused('a tokenizer with an unknown part', '0A000', qr/Mystery/, sub {
-	change_json("$_[0]/tokenizer.json",
-		sub { s/("pre_tokenizer".*?"type": )"\w+"/$1"Mystery"/s });
+	change_json("$_[0]/tokenizer.json", sub { s/("type": )"Split"/$1"Mystery"/s });
 });
 
 # ---- registered, then changed behind the server's back ----

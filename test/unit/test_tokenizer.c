@@ -2,7 +2,6 @@
  * test_tokenizer.c
  *		Tokenizers against the reference's vectors, and everything that must be refused.
  */
-#define _GNU_SOURCE				/* RTLD_NEXT */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

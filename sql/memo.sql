@@ -1,0 +1,123 @@
+-- The same call in a transaction is computed once.
+\getenv srcdir PG_ABS_SRCDIR
+\set prelude :srcdir '/test/sql/prelude.sql'
+\i :prelude
+-- how many calls of a statement a model had to answer, and how many the memo did
+CREATE FUNCTION pg_temp.spent(sql text, OUT computed bigint, OUT remembered bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+  before record;
+BEGIN
+  SELECT * INTO before FROM vl_last_usage();
+  EXECUTE sql;
+  SELECT u.inferences - before.inferences, u.memo_hits - before.memo_hits INTO computed, remembered
+    FROM vl_last_usage() u;
+END $$;
+-- what the answers are is no matter here
+SET dsvl2.on_error = 'null';
+CREATE TEMP TABLE scan AS SELECT name, image
+  FROM picture WHERE name IN ('receipt 1', 'receipt 2', 'text 1');
+ANALYZE scan;
+
+SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan');
+-- a condition and a column
+SELECT * FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?')
+  FROM scan WHERE vl_ask(image, 'Total?') IS NOT NULL$$);
+-- the columns of a row
+SELECT computed FROM pg_temp.spent($$SELECT (vl_run('ask', image, 'merchant?')).*
+  FROM scan WHERE name = 'receipt 1'$$);
+-- vl_run and the short functions are one
+SELECT computed, remembered
+  FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?'), (vl_run('ask', image, 'Total?')).value
+    FROM scan$$);
+SELECT a.memo, b.memo FROM scan, vl_run('ocr', image) a, vl_run('ocr', image) b
+ WHERE name = 'receipt 1';
+-- the same picture in other rows
+SELECT * FROM pg_temp.spent($$SELECT vl_ocr(image)
+  FROM scan, generate_series(1, 5) WHERE name = 'receipt 1'$$);
+-- constants are evaluated by the planner and again by the executor
+SELECT format('SELECT 1 FROM scan WHERE vl_ask(%L::bytea, ''Total?'') = name', image) AS constant
+  FROM scan WHERE name = 'receipt 1' \gset
+SELECT computed, remembered > 0 AS remembered FROM pg_temp.spent(:'constant');
+-- a join by what pictures show
+SET enable_nestloop = off;
+SET enable_mergejoin = off;
+SELECT computed, remembered > 0 AS remembered
+  FROM pg_temp.spent($$SELECT vl_ask(a.image, 'Total?'), b.name FROM scan a
+                         JOIN scan b ON vl_ask(a.image, 'Total?') = vl_ask(b.image, 'Total?')$$);
+RESET enable_nestloop;
+RESET enable_mergejoin;
+-- a subtransaction that fails does not forget
+SELECT computed
+  FROM pg_temp.spent($$SELECT vl_ocr(image), pg_temp.fails('SELECT vl_ocr(''\x'')'), vl_ocr(image)
+                         FROM scan WHERE name = 'receipt 1'$$);
+-- errors of rows are remembered as well
+SELECT computed, remembered
+  FROM pg_temp.spent($$SELECT vl_ocr('\x00', options => '{"on_error": "null"}')
+    FROM generate_series(1, 3)$$);
+
+-- what makes a difference is no repetition
+SELECT * FROM pg_temp.spent($$
+  SELECT vl_ask(image, 'Total?'), vl_ask(image, 'total?'), vl_ocr(image),
+         vl_ask(image, 'Total?', options => '{"max_tokens": 99}'),
+         vl_ask(image, 'Total?', options => '{"system": "x"}'),
+         vl_ask(image, 'Total?', options => '{"stop": "x"}'),
+         vl_ask(image, 'Total?', options => '{"temperature": 1}'),
+         vl_ask(image, 'Total?', options => '{"temperature": 1, "seed": 1}'),
+         vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 1}')
+    FROM scan WHERE name = 'receipt 1'$$);
+SELECT * FROM pg_temp.spent($$
+  SELECT vl_ask_multi(ARRAY[a.image, b.image], 'x'), vl_ask_multi(ARRAY[b.image, a.image], 'x')
+    FROM scan a, scan b WHERE a.name = 'text 1' AND b.name = 'receipt 1'$$);
+-- what makes none is
+SELECT vl_alias('little', 'nano');
+SELECT * FROM pg_temp.spent($$
+  SELECT vl_ask(image, 'Total?'), vl_ask(image, 'Total?', 'nano'),
+         vl_ask(image, 'Total?', 'little'),
+         vl_ask(image, 'Total?', options => '{"on_error": "null"}'),
+         vl_ask(image, 'Total?', options => '{"scores": true}'),
+         vl_ask(image, 'Total?', options => '{"timeout_ms": 99999}'),
+         vl_ask(image || '', 'Total?')
+    FROM scan WHERE name = 'receipt 1'$$);
+SELECT vl_drop_model('little');
+
+-- a transaction forgets at its end, whatever the end is
+BEGIN;
+SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+COMMIT;
+BEGIN;
+SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+ROLLBACK;
+SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+
+-- memo_size = 0 turns it off
+SET dsvl2.memo_size = 0;
+SELECT * FROM pg_temp.spent('SELECT vl_ocr(image), vl_ocr(image)
+  FROM scan WHERE name = ''receipt 1''');
+-- a small one keeps the newest
+SET dsvl2.memo_size = '3kB';
+BEGIN;
+SELECT * FROM pg_temp.spent($$
+  SELECT vl_ask(image, 'Total?', 'tiny', jsonb_build_object('max_tokens', n))
+    FROM picture, generate_series(1, 9) n
+                                 WHERE name = 'gray.png' ORDER BY n$$);
+SELECT * FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 9}')
+  FROM picture WHERE name = 'gray.png'$$);
+SELECT * FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 1}')
+  FROM picture WHERE name = 'gray.png'$$);
+COMMIT;
+RESET dsvl2.memo_size;
+
+-- without a model nothing is computed, and the last inference is told
+SELECT * FROM pg_temp.spent('SELECT vl_image_info(image), vl_count_tokens(name, image) FROM scan');
+SELECT vl_ask(image, 'Total?') IS NOT NULL AS answered FROM scan WHERE name = 'receipt 1';
+SELECT u.task, u.model, u.prompt_tokens > u.image_tokens AS has_prompt, u.image_tokens > 0
+       AS has_image,
+       u.cached_tokens >= 0 AS has_cached, u.output_tokens > 0 AS has_output, u.tiles > 0
+              AS has_tiles,
+       u.total_ms > 0 AND abs(u.total_ms - u.decode_image_ms - u.vision_ms - u.prefill_ms
+                              - u.decode_ms) < 0.001 AS total_is_sum,
+       u.calls >= u.inferences + u.memo_hits AS adds_up, u.images >= u.inferences AS has_images,
+       u.input_tokens > u.prompt_tokens AND u.total_output_tokens > u.output_tokens AS has_totals
+  FROM vl_last_usage() u \gx

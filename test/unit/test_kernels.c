@@ -1,0 +1,1084 @@
+/*
+ * test_kernels.c
+ *		Every kernel at every instruction set the machine has, against references written
+ *		here: in double, or in float in exactly the order that kernels.h fixes.
+ *
+ * All buffers lie flush against a page that may not be touched, now behind them, now in
+ * front of them, so that any access out of bounds ends the program; the sizes make them
+ * unaligned by the way.
+ */
+#include "kernels.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+/* ---- buffers between guard pages ---- */
+
+#define SLOT_BYTES ((size_t) 1 << 20)
+#define GUARD_BYTES ((size_t) 1 << 16)
+#define SLOTS 6
+
+static char *slot_memory[SLOTS];
+static bool at_front;
+
+static int
+make_slots(void **state)
+{
+	for (int i = 0; i < SLOTS; i++)
+	{
+		char	   *p = mmap(NULL, SLOT_BYTES + 2 * GUARD_BYTES, PROT_NONE,
+							 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED ||
+			mprotect(p + GUARD_BYTES, SLOT_BYTES, PROT_READ | PROT_WRITE) != 0)
+			return -1;
+		slot_memory[i] = p + GUARD_BYTES;
+	}
+	return 0;
+}
+
+static int
+drop_slots(void **state)
+{
+	for (int i = 0; i < SLOTS; i++)
+		munmap(slot_memory[i] - GUARD_BYTES, SLOT_BYTES + 2 * GUARD_BYTES);
+	return 0;
+}
+
+static void *
+slot(int i, size_t bytes)
+{
+	assert_true(bytes <= SLOT_BYTES);
+	return at_front ? slot_memory[i] : slot_memory[i] + SLOT_BYTES - bytes;
+}
+
+/* ---- random numbers, the same on every machine ---- */
+
+static uint64_t seed = 1;
+
+static uint32_t
+random_bits(void)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t) (seed >> 32);
+}
+
+static float
+random_float(float scale)
+{
+	return ((float) (random_bits() >> 8) * 0x1p-23f - 1.0f) * scale;
+}
+
+static float *
+random_floats(int i, size_t n, float scale)
+{
+	float	   *x = slot(i, n * sizeof(float));
+
+	for (size_t j = 0; j < n; j++)
+		x[j] = random_float(scale);
+	return x;
+}
+
+static uint32_t
+float_bits(float f)
+{
+	uint32_t	bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return bits;
+}
+
+static float
+bits_float(uint32_t bits)
+{
+	float		f;
+
+	memcpy(&f, &bits, sizeof(f));
+	return f;
+}
+
+static void
+check_bits(float got, float want, const char *what, const kern_table *t, int i)
+{
+	if (float_bits(got) != float_bits(want) && !(got != got && want != want))
+		fail_msg("%s %s [%d]: %a, expected %a", t->name, what, i, got, want);
+}
+
+static void
+check_near(double got, double want, double tolerance, const char *what, const kern_table *t, int i)
+{
+	if (!(fabs(got - want) <= tolerance))
+		fail_msg("%s %s [%d]: %.9g, expected %.9g, tolerance %.3g", t->name, what, i, got, want,
+				 tolerance);
+}
+
+/* The levels of this machine, one after the other; NULL at the end. */
+static const kern_table *
+nth_table(int i)
+{
+	for (int level = 0; level < KERN_LEVELS; level++)
+		if (kern_get(level) != NULL && i-- == 0)
+			return kern_get(level);
+	return NULL;
+}
+
+/* ---- references ---- */
+
+static bool
+is_fused(const kern_table *t)
+{
+#ifdef __FP_FAST_FMAF
+	return true;
+#else
+	return t != kern_get(KERN_GENERIC);
+#endif
+}
+
+static float
+multiply_add(const kern_table *t, float a, float b, float c)
+{
+	volatile float product = a * b;
+
+	return is_fused(t) ? fmaf(a, b, c) : product + c;
+}
+
+static float
+tree_sum(float lanes[16])
+{
+	for (int half = 8; half > 0; half /= 2)
+		for (int j = 0; j < half; j++)
+			lanes[j] += lanes[j + half];
+	return lanes[0];
+}
+
+static float
+reference_dot(const kern_table *t, const float *a, const float *b, int k)
+{
+	float		lanes[16] = {0};
+
+	for (int i = 0; i < k; i++)
+		lanes[i % 16] = multiply_add(t, a[i], b[i], lanes[i % 16]);
+	return tree_sum(lanes);
+}
+
+static float
+reference_bf16(uint16_t h)
+{
+	return bits_float((uint32_t) h << 16);
+}
+
+static float
+reference_half(uint16_t h)
+{
+	int			exponent = (h >> 10) & 31;
+	int			fraction = h & 1023;
+	float		magnitude;
+
+	if (exponent == 31)
+		magnitude = fraction != 0 ? NAN : INFINITY;
+	else if (exponent == 0)
+		magnitude = ldexpf((float) fraction, -24);
+	else
+		magnitude = ldexpf((float) (fraction + 1024), exponent - 25);
+	return h & 0x8000 ? -magnitude : magnitude;
+}
+
+static float
+reference_16(kern_dtype type, uint16_t h)
+{
+	return type == KERN_BF16 ? reference_bf16(h) : reference_half(h);
+}
+
+static float
+reference_widen(kern_dtype type, const void *p, size_t i)
+{
+	if (type == KERN_F32)
+		return ((const float *) p)[i];
+	return reference_16(type, ((const uint16_t *) p)[i]);
+}
+
+/* random weights about one, some of them denormal */
+static void *
+random_weights(int i, kern_dtype type, size_t n)
+{
+	uint16_t   *h = slot(i, n * kern_dtype_size(type));
+
+	if (type == KERN_F32)
+		return random_floats(i, n, 1.0f);
+	for (size_t j = 0; j < n; j++)
+	{
+		uint32_t	r = random_bits();
+		uint16_t	one = type == KERN_BF16 ? 0x3f00 : 0x3800;
+
+		h[j] = r % 17 == 0 ? (uint16_t) (r >> 16 & 0x807f) :
+			(uint16_t) ((r >> 16 & 0x83ff) ^ one);
+	}
+	return h;
+}
+
+/* ---- the table itself ---- */
+
+static void
+test_select(void **state)
+{
+	kern_level	best = kern_detect();
+
+	assert_ptr_equal(kern, kern_get(best));
+	assert_non_null(kern_get(KERN_GENERIC));
+	assert_string_equal(kern_get(KERN_GENERIC)->name, "generic");
+	assert_null(kern_get(KERN_LEVELS));
+	for (int level = 0; level < KERN_LEVELS; level++)
+	{
+		kern_level	chosen = kern_select(level);
+
+		assert_int_equal(chosen, level < (int) best ? level : (int) best);
+		assert_ptr_equal(kern, kern_get(chosen));
+		assert_true((kern_get(level) != NULL) == (level <= (int) best));
+	}
+	assert_int_equal(kern_select(KERN_LEVELS), best);
+}
+
+/* ---- number formats ---- */
+
+static void
+test_widen_all(void **state)
+{
+	uint16_t   *x = slot(0, 65536 * 2);
+	float	   *y = slot(1, 65536 * 4);
+	const kern_table *t;
+
+	for (int i = 0; i < 65536; i++)
+		x[i] = (uint16_t) i;
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		t->widen(x, KERN_BF16, y, 65536);
+		for (int i = 0; i < 65536; i++)
+			assert_int_equal(float_bits(y[i]), (uint32_t) i << 16);
+		t->widen(x, KERN_F16, y, 65536);
+		for (int i = 0; i < 65536; i++)
+		{
+			check_bits(y[i], reference_half((uint16_t) i), "widen f16", t, i);
+			/* a NaN keeps sign and payload, and is quiet */
+			if (y[i] != y[i])
+				assert_int_equal(float_bits(y[i]), (uint32_t) (i & 0x8000) << 16 | 0x7fc00000 |
+								 (uint32_t) (i & 0x3ff) << 13);
+		}
+	}
+}
+
+/* halfway between neighbours goes to the even one, a hair to either side goes to that side */
+static void
+check_ties(const kern_table *t, kern_dtype type, uint16_t infinity)
+{
+	for (int sign = 0; sign <= 0x8000; sign += 0x8000)
+	{
+		for (int h = 0; h < infinity; h++)
+		{
+			uint16_t	pair[2] = {(uint16_t) (sign | h), (uint16_t) (sign | (h + 1))};
+			double		low = reference_16(type, pair[0]);
+			double		high = reference_16(type, pair[1]);
+			float		x[3];
+			uint16_t	y[3];
+
+			if (h + 1 == infinity)	/* as if the largest exponent went on */
+				high = 2 * low - reference_16(type, (uint16_t) (sign | (h - 1)));
+			x[1] = (float) ((low + high) / 2);
+			x[0] = nextafterf(x[1], (float) low);
+			x[2] = nextafterf(x[1], sign ? -INFINITY : INFINITY);
+			t->narrow(x, type, y, 3);
+			if (y[0] != pair[0] || y[1] != pair[h & 1] || y[2] != pair[1])
+				fail_msg("%s narrow near %04x: %04x %04x %04x", t->name, h, y[0], y[1], y[2]);
+		}
+	}
+}
+
+static void
+test_narrow(void **state)
+{
+	const kern_dtype types[2] = {KERN_BF16, KERN_F16};
+	const uint16_t infinity[2] = {0x7f80, 0x7c00};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int k = 0; k < 2; k++)
+		{
+			uint16_t   *x = slot(0, 65536 * 2);
+			float	   *y = slot(1, 65536 * 4);
+			uint16_t   *back = slot(2, 65536 * 2);
+
+			for (int i = 0; i < 65536; i++)
+				x[i] = (uint16_t) i;
+			t->widen(x, types[k], y, 65536);
+			t->narrow(y, types[k], back, 65536);
+			for (int i = 0; i < 65536; i++)
+			{
+				bool		nan = (i & 0x7fff) > infinity[k];
+				int			quiet = types[k] == KERN_BF16 ? 0x40 : 0x200;
+
+				assert_int_equal(back[i], nan ? i | quiet : i);
+			}
+			check_ties(t, types[k], infinity[k]);
+			y[0] = FLT_MAX;
+			y[1] = -FLT_MAX;
+			y[2] = bits_float(0x7f800001);	/* a NaN whose payload is all in the lost bits */
+			t->narrow(y, types[k], back, 3);
+			assert_int_equal(back[0], infinity[k]);
+			assert_int_equal(back[1], infinity[k] | 0x8000);
+			assert_true(back[2] > infinity[k] && back[2] < 0x8000);
+		}
+	}
+}
+
+static void
+test_convert_sizes(void **state)
+{
+	const kern_dtype types[3] = {KERN_F32, KERN_BF16, KERN_F16};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int n = 0; n <= 70; n++)
+		{
+			at_front = n % 2;
+			for (int k = 0; k < 3; k++)
+			{
+				void	   *x = random_weights(0, types[k], n);
+				float	   *y = slot(1, n * 4);
+				void	   *back = slot(2, n * kern_dtype_size(types[k]));
+				float	   *rounded = slot(3, n * 4);
+
+				t->widen(x, types[k], y, n);
+				for (int i = 0; i < n; i++)
+					check_bits(y[i], reference_widen(types[k], x, i), "widen", t, i);
+				t->narrow(y, types[k], back, n);
+				assert_memory_equal(back, x, n * kern_dtype_size(types[k]));
+
+				for (int i = 0; i < n; i++)
+					rounded[i] = y[i] * 1.003f;
+				t->narrow(rounded, KERN_BF16, back, n);
+				t->round_bf16(rounded, n);
+				for (int i = 0; i < n; i++)
+					check_bits(rounded[i], reference_bf16(((uint16_t *) back)[i]), "round", t, i);
+			}
+		}
+	}
+}
+
+/* ---- products ---- */
+
+/* One product with row strides a little wider than the rows, against the fixed order. */
+static void
+check_gemm_nt(const kern_table *t, kern_dtype type, int m, int n, int k, bool with_bias)
+{
+	size_t		lda = k + k % 3,
+				ldw = k + n % 4,
+				ldc = n + m % 3;
+	float	   *a = random_floats(0, (m - 1) * lda + k, 1.0f);
+	void	   *w = random_weights(1, type, (n - 1) * ldw + k);
+	float	   *bias = with_bias ? random_floats(2, n, 1.0f) : NULL;
+	float	   *c = slot(3, ((m - 1) * ldc + n) * 4);
+	float	   *row = malloc(k * sizeof(float));
+
+	for (size_t i = 0; i < (m - 1) * ldc + n; i++)
+		c[i] = 77.0f;
+	t->gemm_nt(a, lda, w, type, ldw, bias, c, ldc, m, n, k);
+	for (int j = 0; j < n; j++)
+	{
+		for (int i = 0; i < k; i++)
+			row[i] = reference_widen(type, w, j * ldw + i);
+		for (int i = 0; i < m; i++)
+		{
+			float		want = reference_dot(t, a + i * lda, row, k);
+
+			check_bits(c[i * ldc + j], with_bias ? want + bias[j] : want, "gemm_nt", t,
+					   i * 1000 + j);
+		}
+	}
+	for (int i = 0; i < m - 1; i++)
+		for (size_t j = n; j < ldc; j++)
+			assert_true(c[i * ldc + j] == 77.0f);
+	free(row);
+}
+
+static void
+test_gemm_nt(void **state)
+{
+	const kern_dtype types[3] = {KERN_F32, KERN_BF16, KERN_F16};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int d = 0; d < 3; d++)
+		{
+			for (int k = 1; k <= 70; k++)
+			{
+				at_front = k % 2;
+				check_gemm_nt(t, types[d], 1 + k % 8, 1 + k % 13, k, k % 3 == 0);
+			}
+			at_front = false;
+			for (int m = 1; m <= 14; m++)
+				for (int n = 1; n <= 19; n += 1 + m % 2)
+					check_gemm_nt(t, types[d], m, n, 37, n % 2);
+		}
+		/* several chunks of weight rows; the last one is short */
+		check_gemm_nt(t, KERN_BF16, 9, 150, 1280, true);
+		check_gemm_nt(t, KERN_F32, 13, 83, 2313, false);
+	}
+}
+
+static double
+double_dot(const float *a, const float *b, int k, double *magnitude)
+{
+	double		sum = 0;
+
+	*magnitude = 0;
+	for (int i = 0; i < k; i++)
+	{
+		sum += (double) a[i] * b[i];
+		*magnitude += fabs((double) a[i] * b[i]);
+	}
+	return sum;
+}
+
+/* the order itself is a good one: against double */
+static void
+test_gemm_nt_double(void **state)
+{
+	const int	m = 5,
+				n = 11,
+				k = 1153;
+	const kern_table *t;
+	double		magnitude;
+
+	at_front = false;
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		float	   *a = random_floats(0, m * k, 1.0f);
+		float	   *w = random_floats(1, n * k, 1.0f);
+		float	   *c = slot(2, m * n * 4);
+
+		t->gemm_nt(a, k, w, KERN_F32, k, NULL, c, n, m, n, k);
+		for (int i = 0; i < m; i++)
+		{
+			for (int j = 0; j < n; j++)
+			{
+				double		want = double_dot(a + i * k, w + j * k, k, &magnitude);
+
+				check_near(c[i * n + j], want, magnitude * FLT_EPSILON, "gemm_nt", t, i * n + j);
+			}
+		}
+	}
+}
+
+/* neither other rows nor the split of the outputs shows in the bits */
+static void
+test_gemm_nt_split(void **state)
+{
+	const int	m = 37,
+				n = 61,
+				k = 203;
+	const kern_table *t;
+
+	at_front = false;
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		float	   *a = random_floats(0, m * k, 1.0f);
+		uint16_t   *w = random_weights(1, KERN_BF16, n * k);
+		float	   *bias = random_floats(2, n, 1.0f);
+		float	   *whole = slot(3, m * n * 4);
+		float	   *part = slot(4, m * n * 4);
+
+		t->gemm_nt(a, k, w, KERN_BF16, k, bias, whole, n, m, n, k);
+		for (int i = 0; i < m; i++)
+			t->gemm_nt(a + i * k, k, w, KERN_BF16, k, bias, part + i * n, n, 1, n, k);
+		assert_memory_equal(part, whole, m * n * 4);
+		for (int split = 1; split < n; split += 7)
+		{
+			memset(part, 0, m * n * 4);
+			t->gemm_nt(a, k, w, KERN_BF16, k, bias, part, n, m, split, k);
+			t->gemm_nt(a, k, w + split * k, KERN_BF16, k, bias + split, part + split, n, m,
+					   n - split, k);
+			assert_memory_equal(part, whole, m * n * 4);
+		}
+	}
+}
+
+static void
+check_gemm_nn(const kern_table *t, kern_dtype type, int m, int n, int d)
+{
+	size_t		ldp = n + m % 3,
+				ldv = d + n % 4,
+				ldc = d + m % 3;
+	float	   *p = random_floats(0, (m - 1) * ldp + n, 1.0f);
+	void	   *v = random_weights(1, type, (n - 1) * ldv + d);
+	float	   *c = random_floats(2, (m - 1) * ldc + d, 1.0f);
+	float	   *want = slot(3, ((m - 1) * ldc + d) * 4);
+
+	memcpy(want, c, ((m - 1) * ldc + d) * 4);
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < d; j++)
+			for (int r = 0; r < n; r++)
+				want[i * ldc + j] = multiply_add(t, p[i * ldp + r],
+												 reference_widen(type, v, r * ldv + j),
+												 want[i * ldc + j]);
+	t->gemm_nn(p, ldp, v, type, ldv, c, ldc, m, n, d);
+	for (size_t i = 0; i < (m - 1) * ldc + d; i++)
+		check_bits(c[i], want[i], "gemm_nn", t, (int) i);
+}
+
+static void
+test_gemm_nn(void **state)
+{
+	const kern_dtype types[3] = {KERN_F32, KERN_BF16, KERN_F16};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int k = 0; k < 3; k++)
+		{
+			for (int d = 1; d <= 70; d++)
+			{
+				at_front = d % 2;
+				check_gemm_nn(t, types[k], 1 + d % 8, 1 + d % 11, d);
+			}
+			check_gemm_nn(t, types[k], 14, 37, 129);
+		}
+	}
+}
+
+/* ---- exp and its relatives ---- */
+
+/* distance between neighbouring floats at x */
+static double
+ulp(double x)
+{
+	int			exponent;
+
+	frexp(x, &exponent);
+	return ldexp(1.0, exponent - 24 > -149 ? exponent - 24 : -149);
+}
+
+static void
+test_exp(void **state)
+{
+	const int	n = 100003;
+	const kern_table *t;
+
+	at_front = false;
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		float	   *x = slot(0, n * 4);
+		float	   *y = slot(1, n * 4);
+
+		/* from far below the smallest denormal up to 0, and close to 0 */
+		for (int i = 0; i < n; i++)
+			x[i] = i < n / 2 ? -108.0f * (float) i / (float) (n / 2) :
+				-expf(-(float) (i - n / 2) * 0.001f);
+		memcpy(y, x, n * 4);
+		t->exp_sum(y, 0.0f, n);
+		for (int i = 0; i < n; i++)
+			check_near(y[i], exp(x[i]), 2 * ulp(exp(x[i])), "exp", t, i);
+
+		x[0] = 5.0f;
+		x[1] = -INFINITY;
+		x[2] = -1e30f;
+		x[3] = NAN;
+		t->exp_sum(x, 5.0f, 4);
+		check_bits(x[0], 1.0f, "exp", t, 0);
+		check_bits(x[1], 0.0f, "exp", t, 1);
+		check_bits(x[2], 0.0f, "exp", t, 2);
+		assert_true(isnan(x[3]));
+	}
+}
+
+static void
+test_exp_sum(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int n = 1; n <= 70; n++)
+		{
+			float	   *x,
+						lanes[16] = {0},
+						largest,
+						total;
+
+			at_front = n % 2;
+			x = random_floats(0, n, 10.0f);
+			x[n / 2] = n > 1 ? -INFINITY : 0.0f;
+			largest = x[0];
+			for (int i = 1; i < n; i++)
+				largest = x[i] > largest ? x[i] : largest;
+			check_bits(t->max(x, n), largest, "max", t, n);
+			total = t->exp_sum(x, largest, n);
+			for (int i = 0; i < n; i++)
+				lanes[i % 16] += x[i];
+			check_bits(total, tree_sum(lanes), "exp_sum", t, n);
+		}
+	}
+}
+
+static double
+gelu_tanh(double x)
+{
+	return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static double
+gelu_erf(double x)
+{
+	return 0.5 * x * erfc(-x / sqrt(2));
+}
+
+static double
+silu(double x)
+{
+	return x / (1 + exp(-x));
+}
+
+static double
+logistic(double x)
+{
+	return 1 / (1 + exp(-x));
+}
+
+/* the kernel under test, with silu_mul by one in the common form */
+static void
+apply(const kern_table *t, int op, float *x, int n)
+{
+	if (op == 0)
+		t->gelu_tanh(x, n);
+	else if (op == 1)
+		t->gelu_erf(x, n);
+	else if (op == 2)
+		t->sigmoid(x, n);
+	else
+	{
+		float	   *one = slot(5, n * 4);
+
+		for (int i = 0; i < n; i++)
+			one[i] = 1.0f;
+		t->silu_mul(x, one, n);
+	}
+}
+
+static double (*const activations[4]) (double x) = {gelu_tanh, gelu_erf, logistic, silu};
+static const char *const activation_names[4] = {"gelu_tanh", "gelu_erf", "sigmoid", "silu"};
+
+/* erf and tanh to 2e-7, and small results to a few parts in a million */
+static void
+test_activations(void **state)
+{
+	const int	n = 200001;
+	const kern_table *t;
+
+	at_front = false;
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int op = 0; op < 4; op++)
+		{
+			float	   *x = slot(0, n * 4);
+			float	   *y = slot(1, n * 4);
+
+			for (int i = 0; i < n; i++)
+				x[i] = ((float) i - (float) (n / 2)) * 1e-4f * (i % 5 == 0 ? 8.0f : 1.0f);
+			memcpy(y, x, n * 4);
+			apply(t, op, y, n);
+			for (int i = 0; i < n; i++)
+			{
+				double		want = activations[op] (x[i]);
+				double		slack = op == 2 ? 2e-7 : 2e-7 * fmax(fabs(x[i]) / 2, fabs(want));
+
+				check_near(y[i], want, slack + ulp(want), activation_names[op], t, i);
+				if (fabs(x[i]) < 4)
+					check_near(y[i], want, 5e-6 * fabs(want), activation_names[op], t, i);
+			}
+		}
+	}
+}
+
+static void
+test_activation_ends(void **state)
+{
+	const kern_table *t;
+
+	at_front = false;
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int op = 0; op < 4; op++)
+		{
+			float	   *x = slot(0, 7 * 4);
+
+			x[0] = 1e30f;
+			x[1] = -1e30f;
+			x[2] = 0.0f;
+			x[3] = NAN;
+			x[4] = 1e-40f;
+			x[5] = 100.0f;
+			x[6] = -200.0f;
+			apply(t, op, x, 7);
+			check_bits(x[0], op == 2 ? 1.0f : 1e30f, activation_names[op], t, 0);
+			check_near(x[1], 0.0, 0.0, activation_names[op], t, 1);
+			check_bits(x[2], op == 2 ? 0.5f : 0.0f, activation_names[op], t, 2);
+			assert_true(isnan(x[3]));
+			check_near(x[4], op == 2 ? 0.5 : 5e-41, op == 2 ? 0 : 2e-45, activation_names[op], t,
+					   4);
+			check_bits(x[5], op == 2 ? 1.0f : 100.0f, activation_names[op], t, 5);
+			check_near(x[6], 0.0, 1e-40, activation_names[op], t, 6);
+		}
+	}
+}
+
+/* ends of every length, and silu_mul's second factor */
+static void
+test_activation_sizes(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int n = 0; n <= 70; n++)
+		{
+			at_front = n % 2;
+			for (int op = 0; op < 4; op++)
+			{
+				float	   *x = random_floats(0, n, 6.0f);
+				float	   *y = slot(1, n * 4);
+				float	   *up = random_floats(2, n, 2.0f);
+
+				memcpy(y, x, n * 4);
+				apply(t, op, y, n);
+				for (int i = 0; i < n; i++)
+					check_near(y[i], activations[op] (x[i]), 2e-6, activation_names[op], t, i);
+				memcpy(y, x, n * 4);
+				t->silu_mul(y, up, n);
+				for (int i = 0; i < n; i++)
+					check_near(y[i], silu(x[i]) * up[i], 3e-6, "silu_mul", t, i);
+			}
+		}
+	}
+}
+
+/* ---- the small ones ---- */
+
+static void
+test_elementwise(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int n = 0; n <= 70; n++)
+		{
+			float	   *x,
+					   *y,
+					   *was;
+			uint8_t    *bytes;
+
+			at_front = n % 2;
+			x = random_floats(0, n, 1.0f);
+			y = random_floats(1, n, 1.0f);
+			was = slot(2, n * 4);
+
+			memcpy(was, y, n * 4);
+			t->add(x, y, n);
+			for (int i = 0; i < n; i++)
+				check_bits(y[i], was[i] + x[i], "add", t, i);
+			memcpy(was, y, n * 4);
+			t->axpy(0.3f, x, y, n);
+			for (int i = 0; i < n; i++)
+				check_bits(y[i], multiply_add(t, 0.3f, x[i], was[i]), "axpy", t, i);
+			memcpy(was, y, n * 4);
+			t->scale(y, 1.7f, n);
+			for (int i = 0; i < n; i++)
+				check_bits(y[i], was[i] * 1.7f, "scale", t, i);
+
+			bytes = slot(3, n);
+			for (int i = 0; i < n; i++)
+				bytes[i] = (uint8_t) random_bits();
+			t->normalize(bytes, 0.485f, 0.229f, y, n);
+			for (int i = 0; i < n; i++)
+			{
+				volatile float v = (float) bytes[i] / 255.0f;
+
+				v = v - 0.485f;
+				check_bits(y[i], v / 0.229f, "normalize", t, i);
+			}
+		}
+	}
+}
+
+static void
+test_norms(void **state)
+{
+	const float eps = 1e-6f;
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int n = 1; n <= 1280; n += n < 70 ? 1 : 121)
+		{
+			float	   *x,
+					   *w,
+					   *b,
+					   *y,
+					   *z;
+			double		mean = 0,
+						square = 0,
+						variance = 0;
+
+			at_front = n % 2;
+			x = random_floats(0, n, 3.0f);
+			w = random_floats(1, n, 1.0f);
+			b = random_floats(2, n, 1.0f);
+			y = slot(3, n * 4);
+			z = slot(4, n * 4);
+			for (int i = 0; i < n; i++)
+			{
+				x[i] += 5.0f;
+				mean += x[i] / (double) n;
+				square += (double) x[i] * x[i] / n;
+			}
+			for (int i = 0; i < n; i++)
+				variance += (x[i] - mean) * (x[i] - mean) / n;
+
+			t->rms_norm(x, w, eps, y, n);
+			for (int i = 0; i < n; i++)
+				check_near(y[i], x[i] / sqrt(square + eps) * w[i], 2e-6, "rms_norm", t, i);
+			/* one number: the difference to the mean is rounding alone, times 1 / sqrt(eps) */
+			t->layer_norm(x, w, b, eps, z, n);
+			for (int i = 0; i < n; i++)
+				check_near(z[i], (x[i] - mean) / sqrt(variance + eps) * w[i] + b[i], 1e-5,
+						   "layer_norm", t, i);
+
+			memcpy(y, x, n * 4);
+			t->layer_norm(y, w, b, eps, y, n);
+			assert_memory_equal(y, z, n * 4);
+			t->rms_norm(x, w, eps, y, n);
+			memcpy(z, x, n * 4);
+			t->rms_norm(z, w, eps, z, n);
+			assert_memory_equal(y, z, n * 4);
+		}
+	}
+}
+
+/* mean and variance of large values with small spread: one pass would lose them */
+static void
+test_layer_norm_offset(void **state)
+{
+	float		x[64],
+				w[64],
+				b[64],
+				y[64];
+	const kern_table *t;
+
+	for (int i = 0; i < 64; i++)
+	{
+		x[i] = 4096.0f + (i % 2 ? 0.25f : -0.25f);
+		w[i] = 1.0f;
+		b[i] = 0.0f;
+	}
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		t->layer_norm(x, w, b, 0.0f, y, 64);
+		for (int i = 0; i < 64; i++)
+			check_bits(y[i], i % 2 ? 1.0f : -1.0f, "layer_norm", t, i);
+	}
+}
+
+static void
+test_rope(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int d = 2; d <= KERN_ROPE_MAX; d += d < 140 ? 2 : 442)
+		{
+			for (int interleaved = 0; interleaved < 2; interleaved++)
+			{
+				int			half = d / 2;
+				float	   *x,
+						   *was,
+						   *cosine,
+						   *sine;
+
+				at_front = half % 2;
+				x = random_floats(0, d, 1.0f);
+				was = slot(1, d * 4);
+				cosine = random_floats(2, half, 1.0f);
+				sine = random_floats(3, half, 1.0f);
+				memcpy(was, x, d * 4);
+				t->rope(x, cosine, sine, d, interleaved);
+				for (int i = 0; i < half; i++)
+				{
+					double		a = interleaved ? was[2 * i] : was[i];
+					double		b = interleaved ? was[2 * i + 1] : was[i + half];
+
+					check_near(x[i], a * cosine[i] - b * sine[i], 2e-7, "rope", t, i);
+					check_near(x[i + half], b * cosine[i] + a * sine[i], 2e-7, "rope", t, i + half);
+				}
+			}
+		}
+	}
+}
+
+static void
+test_max_order(void **state)
+{
+	float		x[40];
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		for (int n = 1; n <= 40; n++)
+		{
+			for (int at = 0; at < n; at++)
+			{
+				for (int i = 0; i < n; i++)
+					x[i] = i == at ? -1.0f : -2.0f;
+				check_bits(t->max(x, n), -1.0f, "max", t, at);
+				for (int i = 0; i < n; i++)
+					x[i] = i == at ? -FLT_MAX : -INFINITY;
+				check_bits(t->max(x, n), -FLT_MAX, "max", t, at);
+			}
+		}
+	}
+	x[0] = -INFINITY;
+	assert_true(kern->max(x, 1) == -INFINITY);
+}
+
+/* ---- between levels ---- */
+
+/* Every kernel that does not have an exact reference above, into one buffer. */
+static int
+run_all(const kern_table *t, float *out)
+{
+	int			at = 0;
+
+	seed = 99;
+	at_front = false;
+	for (int n = 1; n <= 200; n += 7)
+	{
+		float	   *x = random_floats(0, n, 8.0f);
+		float	   *w = random_floats(1, n, 1.0f);
+		float	   *y = out + at;
+
+		for (int op = 0; op < 4; op++)
+		{
+			memcpy(y + op * n, x, n * 4);
+			apply(t, op, y + op * n, n);
+		}
+		t->rms_norm(x, w, 1e-6f, y + 4 * n, n);
+		t->layer_norm(x, w, w, 1e-6f, y + 5 * n, n);
+		memcpy(y + 6 * n, x, n * 4);
+		y[7 * n] = t->exp_sum(y + 6 * n, 8.0f, n);
+		memcpy(y + 7 * n + 1, x, n * 4);
+		t->rope(y + 7 * n + 1, w, w + n / 2, n & ~1, n % 3 == 0);
+		memcpy(y + 8 * n + 1, x, n * 4);
+		t->silu_mul(y + 8 * n + 1, w, n);
+		at += 9 * n + 1;
+	}
+	return at;
+}
+
+static void
+test_levels_agree(void **state)
+{
+	enum
+	{
+		ROOM = 50000
+	};
+	float	   *fused = calloc(ROOM, sizeof(float));
+	float	   *other = calloc(ROOM, sizeof(float));
+	const kern_table *first = kern_get(KERN_AVX2);
+	const kern_table *t;
+	int			n;
+
+	if (first == NULL)
+		first = kern_get(KERN_GENERIC);
+	n = run_all(first, fused);
+	assert_in_range(n, 1, ROOM);
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		assert_int_equal(run_all(t, other), n);
+		for (int i = 0; i < n; i++)
+		{
+			if (is_fused(t) == is_fused(first))
+				check_bits(other[i], fused[i], "levels", t, i);
+			else
+				check_near(other[i], fused[i], 4e-6 * (1 + fabs(fused[i])), "levels", t, i);
+		}
+	}
+	free(fused);
+	free(other);
+}
+
+/* rounding mode, flush to zero and masks stay as they were */
+static void
+test_fp_environment(void **state)
+{
+#if defined(__x86_64__)
+	float	   *out = calloc(50000, sizeof(float));
+	const kern_table *t;
+	unsigned	before = _mm_getcsr() & ~0x3fu;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		run_all(t, out);
+		assert_int_equal(_mm_getcsr() & ~0x3fu, before);
+	}
+	free(out);
+#else
+	skip();
+#endif
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_select),
+		cmocka_unit_test(test_widen_all),
+		cmocka_unit_test(test_narrow),
+		cmocka_unit_test(test_convert_sizes),
+		cmocka_unit_test(test_gemm_nt),
+		cmocka_unit_test(test_gemm_nt_double),
+		cmocka_unit_test(test_gemm_nt_split),
+		cmocka_unit_test(test_gemm_nn),
+		cmocka_unit_test(test_exp),
+		cmocka_unit_test(test_exp_sum),
+		cmocka_unit_test(test_activations),
+		cmocka_unit_test(test_activation_ends),
+		cmocka_unit_test(test_activation_sizes),
+		cmocka_unit_test(test_elementwise),
+		cmocka_unit_test(test_norms),
+		cmocka_unit_test(test_layer_norm_offset),
+		cmocka_unit_test(test_rope),
+		cmocka_unit_test(test_max_order),
+		cmocka_unit_test(test_levels_agree),
+		cmocka_unit_test(test_fp_environment),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("kernels", tests, make_slots, drop_slots);
+}
