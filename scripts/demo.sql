@@ -112,4 +112,5 @@ SELECT merchant AS "nano: merchant", total AS "nano: total" FROM inbox;
 \echo
 \echo '-- The models this server knows'
 \echo
-SELECT name, parameters, quantisation, pg_size_pretty(bytes) AS size, mapped, "default" FROM vl_models;
+SELECT name, parameters, quantisation, pg_size_pretty(bytes) AS size, mapped, "default"
+  FROM vl_models;

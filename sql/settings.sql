@@ -72,10 +72,11 @@ SET dsvl2.cpu_level = generic;
 SELECT value FROM vl_build_info() WHERE name = 'instruction set';
 SELECT r.value = fp32.value AS same, abs(r.logprobs[1] - fp32.logprobs[1]) < 0.001 AS near
   FROM fp32, pg_temp.run() r;
-RESET dsvl2.cpu_level;
+SET dsvl2.cpu_level = auto;
 SELECT a.value = b.value AS best_by_default
   FROM vl_build_info() a, vl_build_info() b
  WHERE a.name = 'instruction set' AND b.name = 'instruction set of the machine';
+RESET dsvl2.cpu_level;
 
 -- kv_memory
 SET dsvl2.kv_memory = '1MB';

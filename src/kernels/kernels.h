@@ -95,9 +95,6 @@ typedef struct kern_table
 	 * (i, i + d/2), or with interleaved pairs (2i, 2i + 1) whose result is stored as
 	 * [firsts | seconds]: (a, b) -> (a cos - b sin, b cos + a sin) */
 	void		(*rope) (float *x, const float *cosine, const float *sine, int d, bool interleaved);
-
-	/* pixels: y[n] = (x / 255 - mean) / std in float, x bytes */
-	void		(*normalize) (const uint8_t *x, float mean, float std, float *y, size_t n);
 } kern_table;
 
 typedef enum kern_level

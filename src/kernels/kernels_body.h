@@ -227,13 +227,6 @@ kern_axpy(float f, const float *x, float *y, size_t n)
 }
 
 static void
-kern_normalize(const uint8_t *x, float mean, float std, float *y, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		y[i] = ((float) x[i] / 255.0f - mean) / std;
-}
-
-static void
 kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
 {
 	if (xt == KERN_F32)
@@ -701,5 +694,4 @@ const kern_table TABLE = {
 	.silu_mul = kern_silu_mul,
 	.sigmoid = kern_sigmoid,
 	.rope = kern_rope,
-	.normalize = kern_normalize,
 };

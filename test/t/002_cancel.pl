@@ -137,7 +137,8 @@ like($text, qr/\n\Q$right\E\z/, 'the transaction goes on after ROLLBACK TO');
 $text = $session->query(q{DO $$ BEGIN
 	PERFORM set_config('statement_timeout', '0', false);
 	PERFORM vl_ask(scan, 'total?', options => '{"timeout_ms": 1}') FROM big;
-EXCEPTION WHEN query_canceled THEN RAISE WARNING 'caught'; END $$; RESET statement_timeout; } . $ask);
+EXCEPTION WHEN query_canceled THEN RAISE WARNING 'caught'; END $$;
+	RESET statement_timeout; } . $ask);
 like($text, qr/caught.*\Q$right\E\z/s, 'PL/pgSQL can catch it and go on');
 
 $session->quit;

@@ -78,7 +78,8 @@ cmp_ok($ticks->() - $before, '<', 5, 'workers without work sleep');
 
 is($session->query('SELECT vl_unload()'), '1', 'vl_unload closes the one model');
 is_deeply([ tasks($pid) ], [$pid], 'and ends the workers');
-unlike(slurp_file("/proc/$pid/maps"), qr/model\.safetensors/, 'the weights are not mapped any more');
+unlike(slurp_file("/proc/$pid/maps"), qr/model\.safetensors/,
+	'the weights are not mapped any more');
 is($session->query($ask), $right, 'the next call loads the model again');
 is(scalar tasks($pid), 4, 'and starts workers');
 

@@ -103,7 +103,8 @@ sub split_weights
 			pack('Q<', length $text) . $text . $shard{$number}{bytes});
 	}
 	write_file("$dir/model.safetensors.index.json",
-		$json->encode({ metadata => { total_size => length($data) - 8 - $length }, weight_map => \%map }));
+		$json->encode({ metadata => { total_size => length($data) - 8 - $length },
+				weight_map => \%map }));
 	unlink "$dir/model.safetensors";
 	return;
 }

@@ -792,7 +792,6 @@ test_elementwise(void **state)
 			float	   *x,
 					   *y,
 					   *was;
-			uint8_t    *bytes;
 
 			at_front = n % 2;
 			x = random_floats(0, n, 1.0f);
@@ -811,18 +810,6 @@ test_elementwise(void **state)
 			t->scale(y, 1.7f, n);
 			for (int i = 0; i < n; i++)
 				check_bits(y[i], was[i] * 1.7f, "scale", t, i);
-
-			bytes = slot(3, n);
-			for (int i = 0; i < n; i++)
-				bytes[i] = (uint8_t) random_bits();
-			t->normalize(bytes, 0.485f, 0.229f, y, n);
-			for (int i = 0; i < n; i++)
-			{
-				volatile float v = (float) bytes[i] / 255.0f;
-
-				v = v - 0.485f;
-				check_bits(y[i], v / 0.229f, "normalize", t, i);
-			}
 		}
 	}
 }
