@@ -52,6 +52,7 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	dsv_sampler_init(&seq->sampler, &request->sampling, (int) vocab, seq->max_tokens, arena);
 	seq->answer = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->logprobs = dsv_arena_take(arena, seq->max_tokens, sizeof(float));
+	seq->ends = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->text.cap = pieces * dsv_tokenizer_max_piece(engine->model->tokenizer) + 1;
 	seq->text.s = dsv_arena_take(arena, seq->text.cap, 1);
 
@@ -97,6 +98,30 @@ probe_images(admission *a, dsv_error *err)
 	return DSV_OK;
 }
 
+static dsv_code
+fail_context(const admission *a, size_t n, const char *unit, dsv_error *err)
+{
+	dsv_fail(err, DSV_CONTEXT, "prompt of %zu %s does not fit into the model's context of %d tokens", n, unit,
+			 a->engine->model->config.language.context);
+	dsv_hint(err, "Use fewer images, fewer tiles (option \"tiles\"), or a shorter prompt.");
+	return DSV_CONTEXT;
+}
+
+/* A text that cannot fit whatever its tokens are is not worth a second of tokenizing. */
+static dsv_code
+check_length(const admission *a, dsv_error *err)
+{
+	const dsv_model *model = a->engine->model;
+	size_t		bytes = 0;
+
+	for (int i = 0; i < a->request->nturns; i++)
+		for (int k = 0; k < a->request->turns[i].nparts; k++)
+			bytes += a->request->turns[i].parts[k].len;
+	if (bytes / dsv_tokenizer_max_piece(model->tokenizer) >= (size_t) model->config.language.context)
+		return fail_context(a, bytes, "bytes", err);
+	return DSV_OK;
+}
+
 /* Number of <image> positions is checked by the prompt; here that the answer fits behind it. */
 static dsv_code
 check_context(admission *a, int *max_tokens, dsv_error *err)
@@ -105,12 +130,7 @@ check_context(admission *a, int *max_tokens, dsv_error *err)
 	int			n = (int) a->prompt.tokens.n;
 
 	if (a->prompt.tokens.n >= (size_t) context)
-	{
-		dsv_fail(err, DSV_CONTEXT, "prompt of %zu tokens does not fit into the model's context of %d tokens",
-				 a->prompt.tokens.n, context);
-		dsv_hint(err, "Use fewer images, fewer tiles (option \"tiles\"), or a shorter prompt.");
-		return DSV_CONTEXT;
-	}
+		return fail_context(a, a->prompt.tokens.n, "tokens", err);
 	*max_tokens = a->request->max_tokens > 0 ? dsv_min(a->request->max_tokens, context - n) : context - n;
 	return DSV_OK;
 }
@@ -489,6 +509,8 @@ dsv_engine_submit(dsv_engine *engine, const dsv_request *request, dsv_sequence *
 	a.infos = dsv_alloc_zero(&engine->mem, request->nimages, sizeof(*a.infos));
 	a.grids = dsv_alloc_zero(&engine->mem, request->nimages, sizeof(*a.grids));
 	code = a.infos != NULL && a.grids != NULL ? DSV_OK : dsv_fail_nomem(err, sizeof(*a.infos));
+	if (code == DSV_OK)
+		code = check_length(&a, err);
 	if (code == DSV_OK)
 		code = probe_images(&a, err);
 	if (code == DSV_OK)

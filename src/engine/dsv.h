@@ -337,6 +337,7 @@ typedef struct dsv_result
 	const int32_t *tokens;		/* the end token not included */
 	const float *logprobs;		/* natural log of each token's probability under the
 								 * model, before penalties and temperature */
+	const int32_t *ends;		/* bytes of text after each token */
 	int			ntokens;
 	dsv_finish	finish;
 	dsv_usage	usage;

@@ -80,6 +80,7 @@ struct dsv_sequence
 	dsv_sampler sampler;
 	int32_t    *answer;			/* [max_tokens] */
 	float	   *logprobs;		/* [max_tokens] */
+	int32_t    *ends;			/* [max_tokens] length of the text after each token */
 	int			nanswer;
 	int			fed;			/* tokens of the answer whose keys and values are in the pages */
 	int			max_tokens;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "image_codec.h"
+#include "utf8.h"
 
 /* ---- what is it ---- */
 
@@ -76,15 +77,19 @@ sniff(const uint8_t *data, size_t len)
 	return DSV_IMAGE_UNKNOWN;
 }
 
-/* Printable ASCII and bytes beyond it, which may be UTF-8, as far as is worth looking. */
+/* Printable UTF-8, as far as is worth looking */
 static bool
 is_text(const uint8_t *data, size_t len)
 {
-	for (size_t i = 0; i < len && i < 256; i++)
+	size_t		most = len < 256 ? len : 256;
+	int			size;
+
+	for (size_t i = 0; i < most; i += size)
 	{
 		bool		space = data[i] == '\t' || data[i] == '\n' || data[i] == '\r';
 
-		if ((data[i] < ' ' && !space) || data[i] == 0x7F)
+		if ((data[i] < ' ' && !space) || data[i] == 0x7F ||
+			dsv_utf8_next((const char *) data + i, len - i, &size) == DSV_UTF8_WRONG)
 			return false;
 	}
 	return true;

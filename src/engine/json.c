@@ -91,7 +91,7 @@ dsv_json_load_file(const char *path, size_t max_bytes, json_t **out, dsv_error *
 
 	*out = NULL;
 	if (fd < 0)
-		return dsv_fail_errno(err, errno, "could not open \"%s\"", path);
+		return dsv_fail_errno(err, errno, "could not open file \"%s\"", path);
 	code = read_open(fd, path, max_bytes, &data, &len, err);
 	close(fd);
 	if (code == DSV_OK)

@@ -236,7 +236,7 @@ add_file(dsv_sha256 *sha, const char *dir, const char *name, dsv_error *err)
 		return code;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 && errno != ENOENT)
-		return dsv_fail_errno(err, errno, "could not open \"%s\"", path);
+		return dsv_fail_errno(err, errno, "could not open file \"%s\"", path);
 	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) != 0)
 	{
 		if (n < 0 && errno == EINTR)

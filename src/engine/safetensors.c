@@ -331,7 +331,7 @@ map_file(const char *path, shard *s, dsv_error *err)
 	dsv_code	code = DSV_OK;
 
 	if (fd < 0)
-		return dsv_fail_errno(err, errno, "could not open \"%s\"", path);
+		return dsv_fail_errno(err, errno, "could not open file \"%s\"", path);
 	if (fstat(fd, &st) != 0)
 		code = dsv_fail_errno(err, errno, "could not stat \"%s\"", path);
 	else if (!S_ISREG(st.st_mode))

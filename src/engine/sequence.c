@@ -8,17 +8,19 @@
 
 /* ---- text ---- */
 
-/* Decodes one more token into the text; true when the answer ends there with a stop string. */
+/* Decodes the answer's i-th token into the text; true when the answer ends there with a stop
+ * string. */
 static bool
-add_text(dsv_sequence *seq, int32_t token)
+add_text(dsv_sequence *seq, int i)
 {
 	size_t		from = seq->text.len;
 	ptrdiff_t	stop;
 
 	/* the capacity is for max_tokens pieces, so nothing is allocated here */
-	dsv_decoder_add(&seq->decoder, seq->engine->model->tokenizer, token, !seq->keep_special,
+	dsv_decoder_add(&seq->decoder, seq->engine->model->tokenizer, seq->answer[i], !seq->keep_special,
 					&seq->engine->mem, &seq->text);
 	seq->text_end = seq->text.len;
+	seq->ends[i] = (int32_t) seq->text.len;
 	stop = seq->nstop > 0 ? dsv_stop_find(seq->text.s, seq->text.len, from, seq->stop, seq->nstop) : -1;
 	if (stop < 0)
 		return false;
@@ -60,7 +62,7 @@ dsv_sequence_advance(dsv_sequence *seq)
 	}
 	seq->answer[seq->nanswer] = token;
 	seq->logprobs[seq->nanswer++] = logprob;
-	if (add_text(seq, token))
+	if (add_text(seq, seq->nanswer - 1))
 		finish(seq, DSV_FINISH_STOP_STRING);
 	else if (seq->nanswer == seq->max_tokens)
 		finish(seq, DSV_FINISH_LENGTH);
@@ -112,6 +114,7 @@ dsv_sequence_result(dsv_sequence *seq)
 	seq->text.s[seq->text_end] = '\0';
 	r->tokens = seq->answer;
 	r->logprobs = seq->logprobs;
+	r->ends = seq->ends;
 	r->ntokens = seq->nanswer;
 	r->finish = seq->finish;
 	r->usage = seq->usage;
@@ -162,7 +165,7 @@ dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforc
 	}
 	seq->nanswer = keep + nforce;
 	for (int i = 0; i < seq->nanswer; i++)
-		add_text(seq, seq->answer[i]);
+		add_text(seq, i);
 	dsv_sampler_rewind(&seq->sampler, seq->answer, seq->nanswer);
 	seq->finish = DSV_FINISH_NONE;
 	seq->state = DSV_STATE_DECODE;

@@ -4,8 +4,6 @@
  */
 #include "compat.h"
 
-#include <math.h>
-
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "infer.h"
@@ -158,16 +156,6 @@ logprob_array(const InferResult *result)
 										   TYPALIGN_INT));
 }
 
-static double
-mean_logprob(const InferResult *result)
-{
-	double		sum = 0;
-
-	for (int i = 0; i < result->ntokens; i++)
-		sum += result->logprobs[i];
-	return sum / result->ntokens;
-}
-
 /* Columns of the composite type vl_result, in its order */
 enum
 {
@@ -237,7 +225,7 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 	if (!nulls[R_LOGPROBS])
 		values[R_LOGPROBS] = logprob_array(r);
 	if (!nulls[R_SCORE])
-		values[R_SCORE] = Float4GetDatum((float) exp(mean_logprob(r)));
+		values[R_SCORE] = Float4GetDatum(AnswerScore(r, 0, r->len));
 	if (!nulls[R_ERROR])
 	{
 		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));

@@ -7,8 +7,6 @@
  */
 #include "compat.h"
 
-#include <math.h>
-
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "infer.h"
@@ -70,15 +68,11 @@ parse_result(const InferResult *result, dsv_ground *out)
 		say_malformed();
 }
 
-/* Geometric mean of the probabilities of the answer's tokens */
-static double
-score(const InferResult *result)
+/* Of the tokens that wrote the label and its boxes; all boxes of a label share it */
+static float4
+box_score(const InferResult *result, const dsv_box *box)
 {
-	double		sum = 0;
-
-	for (int i = 0; i < result->ntokens; i++)
-		sum += result->logprobs[i];
-	return exp(sum / Max(result->ntokens, 1));
+	return AnswerScore(result, box->ref_at, box->ref_end);
 }
 
 /* Runs the call; NULL after a row error that on_error forgives. */
@@ -146,7 +140,7 @@ vl_ground(PG_FUNCTION_ARGS)
 		append_string(&s, result->text + found.boxes[i].label_at, found.boxes[i].label_len);
 		appendStringInfoString(&s, ", ");
 		append_box(&s, &found.boxes[i]);
-		appendStringInfo(&s, ", \"score\": %.6f}", score(result));
+		appendStringInfo(&s, ", \"score\": %.6f}", box_score(result, &found.boxes[i]));
 	}
 	appendStringInfoString(&s, "]}");
 	return jsonb_datum(&s);
@@ -235,7 +229,7 @@ vl_ground_answer(PG_FUNCTION_ARGS)
 /* ---- rows ---- */
 
 static void
-put_boxes(ReturnSetInfo *rsinfo, const char *utf8, const dsv_ground *found, const double *probability,
+put_boxes(ReturnSetInfo *rsinfo, const char *utf8, const dsv_ground *found, const InferResult *result,
 		  int *ord)
 {
 	for (int i = 0; i < found->nboxes; i++)
@@ -255,8 +249,8 @@ put_boxes(ReturnSetInfo *rsinfo, const char *utf8, const dsv_ground *found, cons
 		values[2] = BoxPGetDatum(region);
 		for (int k = 0; k < 4; k++)
 			values[3 + k] = Int32GetDatum(b->px[k]);
-		nulls[7] = probability == NULL;
-		values[7] = probability != NULL ? Float4GetDatum((float) *probability) : (Datum) 0;
+		nulls[7] = result == NULL;
+		values[7] = result != NULL ? Float4GetDatum(box_score(result, b)) : (Datum) 0;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }
@@ -266,13 +260,11 @@ boxes_of_phrase(ReturnSetInfo *rsinfo, InferCall *call, bytea *image, char *phra
 {
 	InferResult *result = ground(call, image, phrase);
 	dsv_ground	found;
-	double		probability;
 
 	if (result == NULL)
 		return;
 	parse_result(result, &found);
-	probability = score(result);
-	put_boxes(rsinfo, result->text, &found, &probability, ord);
+	put_boxes(rsinfo, result->text, &found, result, ord);
 }
 
 /* vl_boxes(image, phrase, model, options) */
@@ -350,7 +342,7 @@ vl_points(PG_FUNCTION_ARGS)
 		values[0] = Int32GetDatum(i + 1);
 		values[1] = PointerGetDatum(AnswerText(result->text + b->label_at, b->label_len));
 		values[2] = PointPGetDatum(at);
-		values[3] = Float4GetDatum((float) score(result));
+		values[3] = Float4GetDatum(box_score(result, b));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -8,6 +8,8 @@
  */
 #include "infer.h"
 
+#include <math.h>
+
 #include "backend_engine.h"
 #include "guc.h"
 #include "mb/pg_wchar.h"
@@ -87,6 +89,7 @@ CopyInferResult(const InferResult *result, MemoryContext context)
 	*copy = *result;
 	copy->text = copy_bytes(result->text, result->len, context);
 	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
+	copy->ends = copy_bytes(result->ends, result->ntokens * sizeof(int32), context);
 	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
 	return copy;
 }
@@ -96,6 +99,7 @@ FreeInferResult(InferResult *result)
 {
 	pfree(result->text);
 	pfree(result->logprobs);
+	pfree(result->ends);
 	pfree(result->images);
 	pfree(result);
 }
@@ -103,7 +107,7 @@ FreeInferResult(InferResult *result)
 Size
 InferResultSize(const InferResult *result)
 {
-	return sizeof(*result) + result->len + result->ntokens * sizeof(float) +
+	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(int32)) +
 		result->nimages * sizeof(dsv_image_info) + 128;
 }
 
@@ -127,6 +131,7 @@ sequence_result(const InferCall *call, BackendModel *backend, dsv_sequence *seq)
 		.usage = r->usage,
 		.ntokens = r->ntokens,
 		.logprobs = (float *) r->logprobs,
+		.ends = (int32 *) r->ends,
 		.nimages = r->nimages,
 		.images = (dsv_image_info *) r->images,
 		.oriented = !call->options.image.ignore_exif && !call->options.image.reference_decode,
@@ -191,7 +196,7 @@ check_placeholders(const InferCall *call)
 		if (n < 1 || n > call->nimages)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the prompt names image {%d}, but the images are {1} to {%d}",
+					 errmsg("the prompt names image {%d}, but the number of images is %d",
 							n, call->nimages)));
 		if (placed[n - 1])
 			ereport(ERROR,
@@ -498,6 +503,25 @@ ReportRowError(const InferCall *call, const InferResult *result, const VlError *
 		VlErrorReport(error, ERROR);
 	else if (call->options.on_error == ON_ERROR_WARNING && !result->from_memo)
 		VlErrorReport(error, WARNING);
+}
+
+float4
+AnswerScore(const InferResult *result, Size from, Size to)
+{
+	double		sum = 0;
+	int			n = 0;
+
+	for (int i = 0; i < result->ntokens; i++)
+	{
+		Size		start = i > 0 ? result->ends[i - 1] : 0;
+
+		if (start < to && result->ends[i] > from)
+		{
+			sum += result->logprobs[i];
+			n++;
+		}
+	}
+	return (float4) exp(sum / Max(n, 1));
 }
 
 text *

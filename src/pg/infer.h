@@ -31,6 +31,7 @@ typedef struct InferResult
 	dsv_usage	usage;
 	int			ntokens;
 	float	   *logprobs;		/* [ntokens] */
+	int32	   *ends;			/* [ntokens] bytes of text after each token */
 	int			nimages;
 	dsv_image_info *images;		/* [nimages], as stored */
 	bool		oriented;		/* EXIF orientation was applied */
@@ -58,6 +59,9 @@ bool		FindRowError(const InferCall *call, const InferResult *result, VlError *er
 /* on_error: raises, warns, or does nothing, as the options say.  When it returns, the function's
  * result is NULL. */
 void		ReportRowError(const InferCall *call, const InferResult *result, const VlError *error);
+
+/* Geometric mean of the probabilities of the tokens that wrote bytes from .. to - 1 of the text */
+float4		AnswerScore(const InferResult *result, Size from, Size to);
 
 /* UTF-8 answer in the database's encoding; zero bytes become U+FFFD first */
 text	   *AnswerText(const char *utf8, Size len);

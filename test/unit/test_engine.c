@@ -488,6 +488,13 @@ test_limits(void **state)
 	words[20000] = '\0';
 	make_ask(&a, &image, 1, words, 8);
 	assert_int_equal(dsv_engine_submit(engine, &a.request, &seq, &err), DSV_CONTEXT);
+	assert_non_null(strstr(err.msg, " tokens does not fit"));
+	words = realloc(words, (10 << 20) + 1);
+	memset(words, 'q', 10 << 20);
+	words[10 << 20] = '\0';
+	make_ask(&a, &image, 1, words, 8);
+	assert_int_equal(dsv_engine_submit(engine, &a.request, &seq, &err), DSV_CONTEXT);
+	assert_non_null(strstr(err.msg, " bytes does not fit"));
 	make_ask(&a, &image, 1, "total?", 8);
 	a.request.nimages = 0;
 	assert_int_equal(dsv_engine_submit(engine, &a.request, &seq, &err), DSV_INPUT);
