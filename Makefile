@@ -102,6 +102,7 @@ golden-cases = $(filter-out %/prompts.json,$(wildcard test/golden/cases/$1/*.jso
 
 check-golden: build/dsvl2
 	@$(foreach m,$(GOLDEN),build/dsvl2 golden test/golden/$m $(call golden-cases,$m) &&) true
+	@$(foreach m,$(GOLDEN),build/dsvl2 golden --cpu avx2 test/golden/$m test/golden/cases/$m/one_image.json &&) true
 	@$(foreach m,$(GOLDEN),build/dsvl2 golden --precision bf16 test/golden/$m $(call golden-cases,$m) &&) true
 	@build/dsvl2 nano-check --accuracy models/nano/accuracy.json models/nano models/nano/samples
 

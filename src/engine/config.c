@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "json.h"
-#include "path.h"
+#include "file.h"
 
 #define CONFIG "config.json"
 #define PROCESSOR "processor_config.json"

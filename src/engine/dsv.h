@@ -401,7 +401,7 @@ typedef struct dsv_engine_options
 	size_t		kv_memory;		/* bytes of key/value pages; 0 = 512 MiB */
 	size_t		memory_limit;	/* bytes of everything else an admission takes; 0 = none */
 	int			prefill_rows;	/* rows a prefill pass at most; 0 = the whole prompt */
-	bool		no_blas;		/* own kernels only */
+	bool		no_blas;		/* own kernels only; with AVX-512 they are used anyway */
 	void		(*trace) (void *ud, const dsv_trace_event *event);
 	void	   *trace_ud;
 } dsv_engine_options;

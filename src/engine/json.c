@@ -9,12 +9,9 @@
  */
 #include "json.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "file.h"
 
 #define FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
@@ -42,61 +39,16 @@ dsv_json_load_bytes(const char *what, const char *data, size_t len, json_t **out
 	return DSV_FORMAT;
 }
 
-/* The file may shrink or grow while it is read: what was read counts, never more than
- * the size seen at the beginning. */
-static dsv_code
-read_open(int fd, const char *path, size_t max_bytes, char **data, size_t *len, dsv_error *err)
-{
-	struct stat st;
-	size_t		size;
-
-	if (fstat(fd, &st) != 0)
-		return dsv_fail_errno(err, errno, "could not stat \"%s\"", path);
-	if (!S_ISREG(st.st_mode))
-		return dsv_fail(err, DSV_IO, "\"%s\" is not a regular file", path);
-	if ((uintmax_t) st.st_size > max_bytes)
-	{
-		dsv_fail(err, DSV_LIMIT, "\"%s\" is too large", path);
-		dsv_detail(err, "It has %jd bytes, the limit is %zu.", (intmax_t) st.st_size, max_bytes);
-		return DSV_LIMIT;
-	}
-	size = (size_t) st.st_size;
-	*data = malloc(size + 1);
-	if (*data == NULL)
-		return dsv_fail_nomem(err, size + 1);
-	*len = 0;
-	while (*len < size)
-	{
-		ssize_t		n = read(fd, *data + *len, size - *len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return dsv_fail_errno(err, errno, "could not read \"%s\"", path);
-		if (n == 0)
-			break;
-		*len += (size_t) n;
-	}
-	return DSV_OK;
-}
-
 dsv_code
 dsv_json_load_file(const char *path, size_t max_bytes, json_t **out, dsv_error *err)
 {
-	/* not blocking: a FIFO of that name is refused, not waited for */
-	int			fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char	   *data = NULL;
-	size_t		len = 0;
-	dsv_code	code;
+	dsv_text	text = {0};
+	dsv_code	code = dsv_file_read(path, max_bytes, NULL, &text, err);
 
 	*out = NULL;
-	if (fd < 0)
-		return dsv_fail_errno(err, errno, "could not open file \"%s\"", path);
-	code = read_open(fd, path, max_bytes, &data, &len, err);
-	close(fd);
 	if (code == DSV_OK)
-		code = dsv_json_load_bytes(file_name(path), data, len, out, err);
-	free(data);
+		code = dsv_json_load_bytes(file_name(path), text.s, text.len, out, err);
+	dsv_free(NULL, text.s);
 	return code;
 }
 

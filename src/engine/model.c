@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "json.h"
-#include "path.h"
+#include "file.h"
 #include "sha256.h"
 
 #define OWN_FILE "dsvl2.json"

@@ -22,7 +22,7 @@
 
 #include "json.h"
 #include "mem.h"
-#include "path.h"
+#include "file.h"
 
 #define INDEX_NAME "model.safetensors.index.json"
 #define SUFFIX ".safetensors"

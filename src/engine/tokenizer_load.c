@@ -7,13 +7,10 @@
  */
 #include "tokenizer_private.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "file.h"
 #include "json.h"
 
 #define MAX_FILE_BYTES ((size_t) 256 << 20)
@@ -27,51 +24,6 @@ refuse(dsv_error *err, const char *what, const char *value)
 }
 
 /* ---- the file ---- */
-
-static dsv_code
-read_descriptor(int fd, const char *path, const dsv_mem *mem, dsv_text *out, dsv_error *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return dsv_fail_errno(err, errno, "could not stat file \"%s\"", path);
-	if (!S_ISREG(st.st_mode))
-		return dsv_fail(err, DSV_IO, "\"%s\" is not a regular file", path);
-	if ((uint64_t) st.st_size > MAX_FILE_BYTES)
-		return dsv_fail(err, DSV_LIMIT, "file \"%s\" is larger than %zu bytes", path,
-						MAX_FILE_BYTES);
-	out->cap = (size_t) st.st_size + 1;
-	out->s = dsv_alloc(mem, out->cap, 1);
-	if (out->s == NULL)
-		return dsv_fail_nomem(err, out->cap);
-	while (out->len < out->cap - 1)
-	{
-		ssize_t		n = read(fd, out->s + out->len, out->cap - 1 - out->len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return dsv_fail_errno(err, errno, "could not read file \"%s\"", path);
-		if (n == 0)
-			break;
-		out->len += (size_t) n;
-	}
-	out->s[out->len] = '\0';
-	return DSV_OK;
-}
-
-static dsv_code
-read_file(const char *path, const dsv_mem *mem, dsv_text *out, dsv_error *err)
-{
-	int			fd = open(path, O_RDONLY | O_CLOEXEC);
-	dsv_code	code;
-
-	if (fd < 0)
-		return dsv_fail_errno(err, errno, "could not open file \"%s\"", path);
-	code = read_descriptor(fd, path, mem, out, err);
-	close(fd);
-	return code;
-}
 
 /* The file with null for the members that are read apart */
 static dsv_code
@@ -494,7 +446,7 @@ load(dsv_tokenizer *tok, const char *path, dsv_error *err)
 	dsv_slice	vocab,
 				merges;
 	json_t	   *root = NULL;
-	dsv_code	code = read_file(path, &tok->mem, &file, err);
+	dsv_code	code = dsv_file_read(path, MAX_FILE_BYTES, &tok->mem, &file, err);
 
 	if (code == DSV_OK)
 		code = dsv_scan_model(file.s, file.len, &vocab, &merges, err);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -775,6 +776,8 @@ test_damaged(void **state)
 static void
 test_no_file(void **state)
 {
+	char		dir[] = "/tmp/dsv_tokenizer_XXXXXX";
+	char		fifo[64];
 	dsv_tokenizer *tok;
 	dsv_error	err;
 
@@ -784,6 +787,15 @@ test_no_file(void **state)
 	assert_int_equal(dsv_tokenizer_open("/tmp", NULL, &tok, &err), DSV_IO);
 	assert_non_null(strstr(err.msg, "not a regular file"));
 	assert_null(tok);
+
+	/* a pipe that nobody writes to is refused, not waited for */
+	assert_non_null(mkdtemp(dir));
+	snprintf(fifo, sizeof(fifo), "%s/tokenizer.json", dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(dsv_tokenizer_open(fifo, NULL, &tok, &err), DSV_IO);
+	assert_non_null(strstr(err.msg, "not a regular file"));
+	unlink(fifo);
+	rmdir(dir);
 }
 
 /* An expression that goes back exponentially ends in an error. */
