@@ -111,6 +111,7 @@ RESET dsvl2.memo_size;
 
 -- without a model nothing is computed, and the last inference is told
 SELECT * FROM pg_temp.spent('SELECT vl_image_info(image), vl_count_tokens(name, image) FROM scan');
+SELECT vl_unload() > 0 AS forgotten;
 SELECT vl_ask(image, 'Total?') IS NOT NULL AS answered FROM scan WHERE name = 'receipt 1';
 SELECT u.task, u.model, u.prompt_tokens > u.image_tokens AS has_prompt, u.image_tokens > 0
        AS has_image,

@@ -43,6 +43,7 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	seq->tile_row = dsv_arena_take(arena, seq->ntiles, sizeof(int));
 	seq->first_of = dsv_arena_take(arena, tower_tiles, sizeof(int));
 	seq->needed = dsv_arena_take(arena, tower_tiles, sizeof(bool));
+	seq->tile_slot = dsv_arena_take(arena, tower_tiles, sizeof(int));
 	seq->tile_rows = dsv_arena_take(arena, tower_tiles * tokens * hidden, sizeof(float));
 	seq->pages = dsv_arena_take(arena, seq->npages, sizeof(int));
 	seq->names = dsv_arena_take(arena, seq->nprompt / DSV_KV_PAGE, sizeof(dsv_kv_name));
@@ -151,6 +152,9 @@ free_sequence(dsv_sequence *seq)
 
 	if (seq->images != NULL)
 		free_tiles(seq);
+	for (int u = 0; u < seq->nunique; u++)
+		if (seq->tile_slot[u] >= 0)
+			dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u], NULL);
 	for (int i = 0; i < seq->npages; i++)
 		if (seq->pages[i] >= 0)
 			dsv_kv_release(&engine->kv, seq->pages[i]);
@@ -261,7 +265,10 @@ make_tiles(admission *a, dsv_sequence *seq, dsv_kv_name *hash, dsv_error *err)
 			while (u < seq->nunique && memcmp(&hash[seq->first_of[u]], &hash[tile], sizeof(*hash)) != 0)
 				u++;
 			if (u == seq->nunique)
+			{
+				seq->tile_slot[u] = -1;
 				seq->first_of[seq->nunique++] = tile;
+			}
 			seq->tile_row[tile] = u;
 		}
 	}
@@ -280,23 +287,29 @@ image_at(const dsv_sequence *seq, int p)
 	return -1;
 }
 
+/* What else decides the bits of a page or a tile's rows: number format and kernels */
+static void
+name_arithmetic(const dsv_engine *engine, dsv_kv_name *out)
+{
+	char		text[64] = {0};
+
+	text[0] = engine->compute.bf16;
+	text[1] = engine->compute.blas;
+	text[2] = (char) engine->compute.mla;
+	strncpy(text + 3, kern->name, sizeof(text) - 4);
+	digest(text, sizeof(text), out->hash);
+}
+
 /*
  * name[i] = SHA-256(name[i - 1], for each position of page i its token, or for a position of an
- * image the image's digest and the offset in it).  The chain starts from what else decides the
- * bits of a page: number format and kernels.
+ * image the image's digest and the offset in it).
  */
 static void
 name_pages(dsv_sequence *seq, const dsv_kv_name *tile_hash)
 {
-	const dsv_engine *engine = seq->engine;
 	dsv_kv_name previous;
-	char		start[64] = {0};
 
-	start[0] = engine->compute.bf16;
-	start[1] = engine->compute.blas;
-	start[2] = (char) engine->compute.mla;
-	strncpy(start + 3, kern->name, sizeof(start) - 4);
-	digest(start, sizeof(start), previous.hash);
+	name_arithmetic(seq->engine, &previous);
 	for (int page = 0; page < seq->nprompt / DSV_KV_PAGE; page++)
 	{
 		dsv_sha256	s;
@@ -401,8 +414,30 @@ dsv_sequence_image_row(const dsv_sequence *seq, int position)
 							 config->projector.grid + row) * config->language.hidden;
 }
 
+/* Rows of a tile that an earlier request left in the cache; else a slot for them is claimed. */
+static bool
+take_cached_rows(dsv_sequence *seq, int u, const dsv_kv_name *tile_hash)
+{
+	dsv_engine *engine = seq->engine;
+	dsv_kv_name part[2];
+	dsv_kv_name name;
+	const float *rows;
+
+	name_arithmetic(engine, &part[0]);
+	part[1] = tile_hash[seq->first_of[u]];
+	digest(part, sizeof(part), name.hash);
+	rows = dsv_tile_cache_find(&engine->tiles, &name);
+	if (rows == NULL)
+	{
+		seq->tile_slot[u] = dsv_tile_cache_claim(&engine->tiles, &name);
+		return false;
+	}
+	memcpy(seq->tile_rows + u * engine->tiles.count, rows, engine->tiles.count * sizeof(float));
+	return true;
+}
+
 static void
-plan_tower(dsv_sequence *seq)
+plan_tower(dsv_sequence *seq, const dsv_kv_name *tile_hash)
 {
 	const dsv_config *config = &seq->engine->model->config;
 
@@ -421,11 +456,15 @@ plan_tower(dsv_sequence *seq)
 		}
 	}
 	for (int u = 0; u < seq->nunique; u++)
+	{
+		if (seq->needed[u] && seq->cacheable && take_cached_rows(seq, u, tile_hash))
+			seq->needed[u] = false;
 		if (seq->needed[u])
 		{
 			seq->vision_total += dsv_vision_steps(config);
 			seq->usage.tiles++;
 		}
+	}
 }
 
 /* ---- submit ---- */
@@ -456,6 +495,8 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 		if (seq->cacheable)
 			name_pages(seq, hash);
 		code = take_pages(seq, err);
+		if (code == DSV_OK)
+			plan_tower(seq, hash);
 	}
 	dsv_free(&engine->mem, hash);
 	if (code != DSV_OK)
@@ -466,7 +507,6 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	for (int i = 0; i < seq->nimages; i++)
 		seq->usage.image_tokens += seq->images[i].len;
 	seq->usage.cached_tokens = seq->cached;
-	plan_tower(seq);
 	if (seq->vision_total == 0)
 		free_tiles(seq);
 	seq->chunk_first = seq->cached;

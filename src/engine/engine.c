@@ -10,6 +10,9 @@
 #include "blas.h"
 
 #define DEFAULT_KV_MEMORY ((size_t) 512 << 20)
+
+/* Of the memory for keys and values, the part for rows of tiles */
+#define TILE_SHARE 8
 #define DEFAULT_THREADS 16
 
 double
@@ -43,6 +46,21 @@ create_tables(dsv_engine *engine, dsv_error *err)
 	return DSV_OK;
 }
 
+static dsv_code
+create_caches(dsv_engine *engine, dsv_error *err)
+{
+	const dsv_config *config = &engine->model->config;
+	size_t		budget = engine->options.kv_memory > 0 ? engine->options.kv_memory : DEFAULT_KV_MEMORY;
+	size_t		tile = (size_t) config->projector.grid * config->projector.grid * config->language.hidden;
+	dsv_code	code = dsv_kv_init(&engine->kv, &config->language,
+								   engine->compute.bf16 ? KERN_BF16 : KERN_F32,
+								   budget - budget / TILE_SHARE, &engine->mem, err);
+
+	if (code != DSV_OK)
+		return code;
+	return dsv_tile_cache_init(&engine->tiles, tile, budget / TILE_SHARE, &engine->mem, err);
+}
+
 dsv_code
 dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engine **out, dsv_error *err)
 {
@@ -68,10 +86,7 @@ dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engin
 	engine->compute.trace_ud = options->trace_ud;
 	code = create_tables(engine, err);
 	if (code == DSV_OK)
-		code = dsv_kv_init(&engine->kv, &model->config.language,
-						   engine->compute.bf16 ? KERN_BF16 : KERN_F32,
-						   options->kv_memory > 0 ? options->kv_memory : DEFAULT_KV_MEMORY,
-						   &engine->mem, err);
+		code = create_caches(engine, err);
 	if (code != DSV_OK)
 	{
 		dsv_engine_destroy(engine);
@@ -92,6 +107,7 @@ dsv_engine_destroy(dsv_engine *engine)
 		dsv_sequence_release(engine->sequences);
 	mem = engine->mem;
 	dsv_kv_free(&engine->kv);
+	dsv_tile_cache_free(&engine->tiles);
 	dsv_free(&mem, engine->scratch_to_free);
 	dsv_free(&mem, engine->tables_to_free);
 	dsv_free(&mem, engine);
@@ -210,5 +226,5 @@ dsv_engine_memory_held(const dsv_engine *engine, dsv_memory *out)
 	out->sequence = 0;
 	for (const dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
 		out->sequence += s->bytes;
-	out->kv = engine->kv.npages * engine->kv.page_bytes;
+	out->kv = engine->kv.npages * engine->kv.page_bytes + dsv_tile_cache_bytes(&engine->tiles);
 }

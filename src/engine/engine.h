@@ -2,8 +2,8 @@
  * engine.h
  *		What an engine and a sequence hold.  Who owns what:
  *
- *	engine		the pages, the rotary tables, one scratch block that every step uses and no
- *				step leaves anything in
+ *	engine		the pages, the rows of tiles seen lately, the rotary tables, one scratch block
+ *				that every step uses and no step leaves anything in
  *	sequence	its tiles until the tower has read them, and one arena: prompt, tile rows,
  *				residual stream of the prefill, logits, answer, text
  */
@@ -16,6 +16,7 @@
 #include "prompt.h"
 #include "sample.h"
 #include "tile.h"
+#include "tile_cache.h"
 #include "vision.h"
 
 /* Sequences that may decode together; also the rows a decode pass needs at most. */
@@ -56,6 +57,7 @@ struct dsv_sequence
 	int		   *first_of;		/* [nunique] running number of the first such view */
 	bool	   *needed;			/* [nunique] some position not cached shows it */
 	float	   *tile_rows;		/* [nunique][tokens][hidden] */
+	int		   *tile_slot;		/* [nunique] to be filled in the tile cache, or -1 */
 	int			next_unique;
 	int64_t		vision_done;
 	int64_t		vision_total;
@@ -102,6 +104,7 @@ struct dsv_engine
 	dsv_mem		mem;
 	dsv_compute compute;
 	dsv_kv		kv;
+	dsv_tile_cache tiles;
 	float	   *cosine;			/* [context][rope / 2] */
 	float	   *sine;
 	void	   *tables_to_free;

@@ -42,7 +42,6 @@ static dsv_code
 step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 {
 	const dsv_model *model = engine->model;
-	size_t		rows = (size_t) model->config.projector.grid * model->config.projector.grid;
 	double		start = dsv_now_ms();
 	int			u = seq->next_unique;
 	dsv_code	code;
@@ -51,7 +50,7 @@ step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 		u++;
 	code = dsv_vision_run(&engine->compute, &model->config, &model->weights, &engine->vision,
 						  view_pixels(seq, seq->first_of[u]), seq->first_of[u], &seq->vision_done,
-						  seq->tile_rows + u * rows * model->config.language.hidden, err);
+						  seq->tile_rows + u * engine->tiles.count, err);
 	seq->usage.vision_ms += dsv_now_ms() - start;
 	if (code != DSV_OK)
 	{
@@ -59,6 +58,9 @@ step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 		return code;
 	}
 	seq->next_unique = u + 1;
+	if (seq->tile_slot[u] >= 0)
+		dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u], seq->tile_rows + u * engine->tiles.count);
+	seq->tile_slot[u] = -1;
 	if (seq->vision_done == seq->vision_total)
 		for (int i = 0; i < seq->nimages; i++)
 			dsv_tiles_free(&seq->images[i].tiles, &engine->mem);
