@@ -29,7 +29,8 @@ REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson
 ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS))
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
-SHLIB_LINK = $(ENGINE_LIBS)
+# The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's
+SHLIB_LINK = $(ENGINE_LIBS) -Wl,--version-script=src/pg/exports.map
 
 EXTRA_CLEAN = build $(ENGINE_OBJS:.o=.d) $(PG_SRCS:.c=.d) $(TOOL_OBJS) $(TOOL_OBJS:.o=.d)
 

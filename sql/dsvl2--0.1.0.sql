@@ -70,7 +70,10 @@ SELECT m.name,
 
 GRANT SELECT ON @extschema@.vl_models TO PUBLIC;
 
-SELECT @extschema@.vl_register_model('nano', '$sharedir/dsvl2/nano');
+-- with all types, so that no function that stood in this schema before can be meant
+SELECT @extschema@.vl_register_model('nano'::pg_catalog.text,
+                                     '$sharedir/dsvl2/nano'::pg_catalog.text,
+                                     'bf16'::pg_catalog.text);
 UPDATE @extschema@.vl_model SET builtin = true WHERE name = 'nano';
 
 -- ---- answers ----

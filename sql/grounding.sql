@@ -82,3 +82,9 @@ SELECT * FROM vl_points(pg_temp.pic('gray.png'), 'total',
                         'tiny', '{"stop": ["a", "e", "i", "n", "t"]}');
 SELECT pg_temp.fails($$
   SELECT vl_ground(pg_temp.pic('gray.png'), 'total', 'tiny', '{"max_tokens": 2}')$$);
+
+-- a call leaves nothing in the query's memory
+SELECT x.n, sum(c.used_bytes) < 3000000 AS flat
+  FROM (SELECT count(*) AS n FROM generate_series(1, 20000) i, vl_parse_boxes('x' || i, 9, 9)) x,
+       pg_backend_memory_contexts c
+ WHERE c.name = 'ExecutorState' GROUP BY x.n;

@@ -64,7 +64,11 @@ SELECT * FROM vl_stat_activity;
 SELECT pg_temp.fails('ALTER EXTENSION dsvl2 SET SCHEMA pg_catalog');
 DROP EXTENSION dsvl2;
 CREATE SCHEMA "Regress dsvl2";
+-- nothing that stands there before is taken for the extension's
+CREATE FUNCTION "Regress dsvl2".vl_register_model(text, text) RETURNS text LANGUAGE sql
+  AS 'SELECT (1 / 0)::text';
 CREATE EXTENSION dsvl2 SCHEMA "Regress dsvl2";
+DROP FUNCTION "Regress dsvl2".vl_register_model(text, text);
 SELECT pg_temp.fails($$SELECT vl_ocr('\x')$$);
 SELECT length("Regress dsvl2".vl_ocr(image)) > 0 AS answered FROM picture WHERE name = 'receipt 1';
 SELECT name, "default" FROM "Regress dsvl2".vl_models;

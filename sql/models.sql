@@ -105,6 +105,9 @@ SELECT replace(pg_temp.fails(format($$SELECT vl_register_model('bad', %L)$$,
 SELECT pg_temp.fails($$SELECT vl_register_model('bad', '/', 'q4')$$);
 SELECT pg_temp.fails($$SELECT vl_register_model('bad', '/', 'BF16')$$);
 
+SELECT pg_temp.fails($$SELECT vl_register_model('bad', '$sharedir/../x')$$)
+       LIKE '%/../x/config.json%' AS below_the_share_directory;
+
 -- an ordinary role uses models and does not manage them, not even through a grant
 CREATE ROLE regress_dsvl2_user;
 SET ROLE regress_dsvl2_user;

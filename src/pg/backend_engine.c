@@ -205,6 +205,7 @@ open_slot(const ModelEntry *entry)
 {
 	static bool registered = false;
 	BackendModel *slot = &open_models[0];
+	BackendModel opened = {0};
 	dsv_error	err;
 
 	if (!registered)
@@ -217,16 +218,15 @@ open_slot(const ModelEntry *entry)
 			slot = &open_models[i];
 	if (slot->context != NULL)
 		close_slot(slot);
-	slot->context = AllocSetContextCreate(TopMemoryContext, "dsvl2 model", ALLOCSET_DEFAULT_SIZES);
-	slot->mem = (dsv_mem) {engine_alloc, engine_free, slot->context};
-	if (dsv_model_open(ModelFolder(entry->path), &slot->mem, &slot->model, &err) != DSV_OK)
-	{
-		MemoryContextDelete(slot->context);
-		memset(slot, 0, sizeof(*slot));
+	/* what can be raised is raised before the slot is in use */
+	opened.context = AllocSetContextCreate(CurrentMemoryContext, "dsvl2 model", ALLOCSET_DEFAULT_SIZES);
+	opened.mem = (dsv_mem) {engine_alloc, engine_free, opened.context};
+	strlcpy(opened.name, entry->name, NAMEDATALEN);
+	opened.path = MemoryContextStrdup(opened.context, entry->path);
+	if (dsv_model_open(ModelFolder(entry->path), &opened.mem, &opened.model, &err) != DSV_OK)
 		ReportEngineError(&err);
-	}
-	strlcpy(slot->name, entry->name, NAMEDATALEN);
-	slot->path = MemoryContextStrdup(slot->context, entry->path);
+	MemoryContextSetParent(opened.context, TopMemoryContext);
+	*slot = opened;
 	check_digest(entry, slot);
 	return slot;
 }

@@ -274,7 +274,7 @@ vl_boxes(PG_FUNCTION_ARGS)
 	InferCall	call;
 	int			ord = 0;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
 	ReadCall(fcinfo, DSV_TASK_GROUND, 2, &call);
@@ -294,7 +294,7 @@ vl_boxes_many(PG_FUNCTION_ARGS)
 	int			n;
 	int			ord = 0;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
 	ReadCall(fcinfo, DSV_TASK_GROUND, 2, &call);
@@ -322,7 +322,7 @@ vl_points(PG_FUNCTION_ARGS)
 	InferResult *result;
 	dsv_ground	found;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
 	ReadCall(fcinfo, DSV_TASK_GROUND, 2, &call);
@@ -362,7 +362,7 @@ vl_parse_boxes(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("width and height must be positive")));
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	parse(utf8, strlen(utf8), width, height, 1, &found);
 	if (found.malformed)
 		say_malformed();

@@ -33,7 +33,7 @@ vl_build_info(PG_FUNCTION_ARGS)
 	const char *version;
 	const char *name;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	put_fact(rsinfo, "dsvl2", DSV_VERSION);
 	put_fact(rsinfo, "built for PostgreSQL", PG_VERSION);
 	dsv_cpu_set(SettingCpuLevel);
@@ -156,7 +156,7 @@ vl_config(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	if (SPI_execute("SELECT name, setting, unit, context, short_desc, extra_desc "
 					"FROM pg_catalog.pg_settings "

@@ -50,7 +50,10 @@ absolute_folder(const char *path)
 {
 	char	   *folder;
 
-	if (strncmp(path, "$sharedir/", strlen("$sharedir/")) == 0 || is_absolute_path(path))
+	/* to be looked up as it is: "$sharedir/.." is no path that could be shortened */
+	if (strncmp(path, "$sharedir/", strlen("$sharedir/")) == 0)
+		return pstrdup(path);
+	if (is_absolute_path(path))
 		folder = pstrdup(path);
 	else if (SettingModelDir[0] != '\0')
 		folder = psprintf("%s/%s", SettingModelDir, path);

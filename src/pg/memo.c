@@ -20,8 +20,8 @@ typedef struct MemoEntry
 
 SessionCounters Counters;
 
-static MemoryContext context;	/* child of TopTransactionContext, NULL = no memo yet */
-static HTAB *entries;
+static MemoryContext context;	/* child of TopTransactionContext */
+static HTAB *entries;			/* NULL = no memo yet */
 static dlist_head by_age;
 static Size total_bytes;
 
@@ -32,7 +32,6 @@ forget(XactEvent event, void *arg)
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE ||
 		event == XACT_EVENT_PARALLEL_COMMIT || event == XACT_EVENT_PARALLEL_ABORT)
 	{
-		context = NULL;
 		entries = NULL;
 		total_bytes = 0;
 	}
@@ -61,7 +60,7 @@ MemoFind(const MemoKey *key)
 {
 	MemoEntry  *entry;
 
-	if (context == NULL || SettingMemoSize == 0)
+	if (entries == NULL || SettingMemoSize == 0)
 		return NULL;
 	entry = hash_search(entries, key, HASH_FIND, NULL);
 	return entry != NULL ? entry->result : NULL;
@@ -86,7 +85,7 @@ MemoStore(const MemoKey *key, const InferResult *result)
 
 	if (bytes > limit || !IsTransactionState())
 		return;
-	if (context == NULL)
+	if (entries == NULL)
 		create_memo();
 	while (total_bytes + bytes > limit)
 		drop(dlist_head_element(MemoEntry, age, &by_age));

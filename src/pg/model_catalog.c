@@ -158,7 +158,8 @@ WriteCatalog(Oid schema, const char *format, int nargs, const char *const *args)
 	Oid			types[8];
 	Datum		values[8];
 	char		nulls[8];
-	Relation	rel = table_open(ExtensionRelation(schema, "vl_model"), AccessShareLock);
+	/* one writer at a time, up to its commit: a name must not become an alias too */
+	Relation	rel = table_open(ExtensionRelation(schema, "vl_model"), ShareRowExclusiveLock);
 	Oid			owner = rel->rd_rel->relowner;
 	char	   *sql = psprintf(format, quote_identifier(get_namespace_name(schema)));
 	Oid			user;
@@ -166,7 +167,7 @@ WriteCatalog(Oid schema, const char *format, int nargs, const char *const *args)
 	uint64		rows;
 
 	Assert(nargs <= lengthof(types));
-	table_close(rel, AccessShareLock);
+	table_close(rel, NoLock);
 	for (int i = 0; i < nargs; i++)
 	{
 		types[i] = TEXTOID;

@@ -4,13 +4,14 @@
  */
 #include "progress.h"
 
+#include "catalog/pg_authid.h"
+#include "error_report.h"
 #include "funcapi.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/acl.h"
-#include "catalog/pg_authid.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -108,7 +109,7 @@ ProgressStart(const char *task, const char *model)
 	}
 	SpinLockAcquire(&slot->lock);
 	slot->pid = MyProcPid;
-	slot->role = GetUserId();
+	slot->role = GetSessionUserId();
 	slot->database = MyDatabaseId;
 	slot->started = slot->phase_started = now;
 	slot->done = slot->total = 0;
@@ -195,7 +196,7 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (slots == NULL)
 	{
 		say_not_preloaded();
@@ -206,12 +207,18 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 		ProgressSlot copy;
 		Datum		values[11] = {0};
 		bool		nulls[11] = {false};
+		char		model[NAMEDATALEN];
 
 		SpinLockAcquire(&slots[i].lock);
 		copy = slots[i];
 		SpinLockRelease(&slots[i].lock);
 		if (copy.pid == 0)
 			continue;
+		/* another database's encoding may be another */
+		if (copy.database == MyDatabaseId)
+			strlcpy(model, copy.model, sizeof(model));
+		else
+			CopyEngineText(model, sizeof(model), copy.model);
 		values[0] = Int32GetDatum(copy.pid);
 		values[1] = ObjectIdGetDatum(copy.database);
 		values[2] = ObjectIdGetDatum(copy.role);
@@ -219,7 +226,7 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 			has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
 		{
 			values[3] = CStringGetTextDatum(copy.task);
-			values[4] = CStringGetTextDatum(copy.model);
+			values[4] = CStringGetTextDatum(model);
 			values[5] = CStringGetTextDatum(copy.phase);
 			values[6] = Int64GetDatum(copy.done);
 			values[7] = Int64GetDatum(copy.total);

@@ -43,6 +43,9 @@ is($session->query($ask), $second, 'the answer with preload is that without');
 $activity = $other->query('SELECT count(*) FROM vl_stat_activity');
 is($activity, '0', 'nothing runs, nothing is shown, and no hint is due');
 
+# The role is the session's, whoever the call runs as.
+$other->query('CREATE ROLE eve; GRANT pg_read_all_data TO eve');
+$session->query('SET ROLE eve');
 $session->send(q{SELECT count(vl_ask(scan, 'Read all the text in the image.',
 	options => '{"on_error": "null"}')) FROM noise});
 my ($phase) = act_in_phase($other, $session, '.', 'look');
@@ -56,7 +59,9 @@ until_true(sub {
 is($row, 'ask|nano|t|t|t', 'its task, model and progress are there');
 
 # What others do is theirs to know, as in pg_stat_activity.
-$other->query('CREATE ROLE eve; GRANT pg_read_all_stats TO eve');
+is($other->query("SELECT usename = session_user FROM vl_stat_activity WHERE pid = $session->{pid}"),
+	't', 'and the session\'s role');
+$other->query('GRANT pg_read_all_stats TO eve');
 my $seen = "SELECT task IS NULL, phase IS NULL, done IS NULL FROM vl_stat_activity
 	WHERE pid = $session->{pid}";
 is($other->query("SET ROLE eve; $seen"), 'f|f|f', 'pg_read_all_stats sees what others do');
@@ -66,6 +71,13 @@ $other->query('RESET ROLE');
 
 like($session->wait, qr/^\d+$/, 'looking does not disturb the call');
 is($other->query('SELECT count(*) FROM vl_stat_activity'), '0', 'what has ended is gone');
+
+# Of the library's own names none can meet another library's.
+my $library = $node->config_data('--pkglibdir') . '/dsvl2.so';
+my @exported = map { (split)[2] } split /\n/, `nm -D --defined-only '$library'`;
+ok(@exported > 20, 'the library exports the SQL functions');
+is(join(' ', grep { !/^(?:(?:pg_finfo_)?vl_\w+|_PG_init|Pg_magic_func)$/ } @exported),
+	'', 'and nothing else');
 
 $session->quit;
 $other->quit;

@@ -259,10 +259,23 @@ is($session->query(sprintf $ask, ", model => 'later'"),
 	$right, 'a session that has it mapped goes on');
 $fresh->quit;
 
+# ---- a name is a model's or an alias, whoever comes first ----
+
+rename "$dir.away", $dir;
+my $rival = DSVL2::Session->new($node);
+$session->query("BEGIN; SELECT vl_register_model('both', '$dir')");
+$rival->send("SELECT vl_alias('both', 'nano')");
+ok($node->poll_query_until('postgres',
+		"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $rival->{pid}"),
+	'a second writer waits');
+$session->query('COMMIT');
+is(sqlstate($rival->wait), '42710', 'and finds the name taken');
+$session->query("SELECT vl_drop_model('both')");
+$rival->quit;
+
 # ---- privileges ----
 
 $node->safe_psql('postgres', 'CREATE ROLE bob LOGIN; GRANT SELECT ON scans TO bob');
-rename "$dir.away", $dir;
 my %privileged = (
 	vl_register_model => "'mine', '$dir'",
 	vl_drop_model => "'later'",

@@ -98,6 +98,20 @@ test_threads(void **state)
 			free(many.v);
 		}
 		free(one.v);
+
+		/* in bf16 too, and the whole prompt at once as in pieces */
+		one = run_prompt(models[m], (dsv_engine_options) {.threads = 1, .precision = DSV_PRECISION_BF16},
+						 PROMPT);
+		for (int rows = 0; rows < 8; rows += 7)
+		{
+			logits		many = run_prompt(models[m], (dsv_engine_options)
+										  {.threads = 3, .precision = DSV_PRECISION_BF16,
+										  .prefill_rows = rows}, PROMPT);
+
+			assert_same(one, many);
+			free(many.v);
+		}
+		free(one.v);
 	}
 	dsv_shutdown();
 }
