@@ -98,7 +98,7 @@ check-unit: $(UNIT_BINS)
 
 # ---- the reference implementation's vectors, and nano's own ----
 
-GOLDEN = tiny-like small-like base-like
+GOLDEN = tiny-like small-like base-like variant-a variant-b variant-c
 golden-cases = $(filter-out %/prompts.json,$(wildcard test/golden/cases/$1/*.json))
 
 check-golden: build/dsvl2
