@@ -71,6 +71,7 @@ uninstall: uninstall-dsvl2
 .PHONY: uninstall-dsvl2
 uninstall-dsvl2:
 	rm -rf '$(NANO_DIR)' '$(DESTDIR)$(bindir)/dsvl2'
+	rmdir '$(DESTDIR)$(datadir)/dsvl2' || true
 
 # ---- the engine without PostgreSQL: the link is the proof that the border holds ----
 

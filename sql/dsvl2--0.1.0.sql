@@ -194,3 +194,43 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid;
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
+
+-- ---- what \df+ and \d+ say ----
+
+COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';
+COMMENT ON TABLE @extschema@.vl_model_alias IS 'second names of models';
+COMMENT ON VIEW @extschema@.vl_models IS 'registered models';
+COMMENT ON VIEW @extschema@.vl_stat_activity IS 'running inference calls of all sessions';
+COMMENT ON TYPE @extschema@.vl_result IS 'answer of vl_run with all that is known about it; times in milliseconds';
+COMMENT ON FUNCTION @extschema@.vl_register_model(text, text, text) IS
+  'checks a folder with a published model and gives it a name';
+COMMENT ON FUNCTION @extschema@.vl_drop_model(text) IS 'forgets a model with its aliases, or an alias';
+COMMENT ON FUNCTION @extschema@.vl_alias(text, text) IS 'gives a model a second name, or moves that name';
+COMMENT ON FUNCTION @extschema@.vl_prewarm(text) IS 'reads the weights of a model into memory; bytes';
+COMMENT ON FUNCTION @extschema@.vl_unload() IS 'closes the models of this session and ends its threads';
+COMMENT ON FUNCTION @extschema@.vl_model_is_mapped(text) IS 'whether this session has the model open';
+COMMENT ON FUNCTION @extschema@.vl_default_model() IS 'value of dsvl2.default_model';
+COMMENT ON FUNCTION @extschema@.vl_ocr(bytea, text, text, jsonb) IS 'text of an image';
+COMMENT ON FUNCTION @extschema@.vl_ask(bytea, text, text, jsonb) IS 'answer to a question about an image';
+COMMENT ON FUNCTION @extschema@.vl_ask_multi(bytea[], text, text, jsonb) IS
+  'answer to a question about several images, which {1}, {2} ... stand for';
+COMMENT ON FUNCTION @extschema@.vl_describe(bytea, text, jsonb) IS 'description of an image';
+COMMENT ON FUNCTION @extschema@.vl_run(text, bytea, text, jsonb, text, jsonb) IS
+  'any task, with row errors, tokens and times as columns';
+COMMENT ON FUNCTION @extschema@.vl_ground(bytea, text, text, jsonb) IS 'where a phrase is in an image, as jsonb';
+COMMENT ON FUNCTION @extschema@.vl_ground_answer(bytea, text, text, jsonb) IS
+  'answer whose words are tied to boxes in the image';
+COMMENT ON FUNCTION @extschema@.vl_boxes(bytea, text, text, jsonb) IS
+  'boxes of a phrase, in pixels of the stored image';
+COMMENT ON FUNCTION @extschema@.vl_boxes(bytea, text[], text, jsonb) IS
+  'boxes of several phrases, in pixels of the stored image';
+COMMENT ON FUNCTION @extschema@.vl_points(bytea, text, text, jsonb) IS
+  'points of a phrase, in pixels of the stored image';
+COMMENT ON FUNCTION @extschema@.vl_parse_boxes(text, integer, integer) IS
+  'boxes in a model''s own markup, without a model';
+COMMENT ON FUNCTION @extschema@.vl_image_info(bytea) IS 'format, size, tiles and digest of an image';
+COMMENT ON FUNCTION @extschema@.vl_count_tokens(text, bytea, text) IS 'tokens of a prompt and an image';
+COMMENT ON FUNCTION @extschema@.vl_last_usage() IS 'counters of this session and its last inference';
+COMMENT ON FUNCTION @extschema@.vl_build_info() IS 'versions of dsvl2 and its libraries, instruction set';
+COMMENT ON FUNCTION @extschema@.vl_config() IS 'settings of dsvl2';
+COMMENT ON FUNCTION @extschema@.vl_stat_activity() IS 'what the view vl_stat_activity shows';

@@ -2,6 +2,7 @@
  * sequence.c
  *		The answer of a sequence: next token, text, result, rewind.
  */
+#include <math.h>
 #include <string.h>
 
 #include "engine.h"
@@ -101,6 +102,13 @@ dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out)
 	}
 }
 
+/* A clock's noise is nothing to show: whole microseconds */
+static double
+whole_us(double ms)
+{
+	return round(ms * 1e3) / 1e3;
+}
+
 const dsv_result *
 dsv_sequence_result(dsv_sequence *seq)
 {
@@ -118,6 +126,10 @@ dsv_sequence_result(dsv_sequence *seq)
 	r->ntokens = seq->nanswer;
 	r->finish = seq->finish;
 	r->usage = seq->usage;
+	r->usage.decode_image_ms = whole_us(seq->usage.decode_image_ms);
+	r->usage.vision_ms = whole_us(seq->usage.vision_ms);
+	r->usage.prefill_ms = whole_us(seq->usage.prefill_ms);
+	r->usage.decode_ms = whole_us(seq->usage.decode_ms);
 	r->nimages = seq->nimages;
 	r->images = seq->image_infos;
 	return r;

@@ -4,6 +4,8 @@
  */
 #include "compat.h"
 
+#include <math.h>
+
 #include "backend_engine.h"
 #include "error_report.h"
 #include "executor/spi.h"
@@ -143,7 +145,8 @@ vl_last_usage(PG_FUNCTION_ARGS)
 	values[n++] = Float8GetDatum(u->vision_ms);
 	values[n++] = Float8GetDatum(u->prefill_ms);
 	values[n++] = Float8GetDatum(u->decode_ms);
-	values[n++] = Float8GetDatum(u->decode_image_ms + u->vision_ms + u->prefill_ms + u->decode_ms);
+	values[n++] = Float8GetDatum(rint((u->decode_image_ms + u->vision_ms + u->prefill_ms +
+									   u->decode_ms) * 1e3) / 1e3);
 	Assert(n == lengthof(values));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

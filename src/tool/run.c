@@ -5,6 +5,7 @@
  */
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -228,7 +229,7 @@ tool_run(const tool_command *command, int argc, char **argv)
 {
 	run_options o = {.task = DSV_TASK_ASK};
 	tool_option options[] = {
-		{"task", TOOL_CHOICE, &o.task, "whose prompt of the model is used (ask)", task_names},
+		{"task", TOOL_CHOICE, &o.task, "what to do, none = PROMPT as it stands (ask)", task_names},
 		{"system", TOOL_STRING, &o.system, "text before the conversation"},
 		{"raw-special", TOOL_FLAG, &o.raw_special, "special tokens in PROMPT count"},
 		{"keep-special", TOOL_FLAG, &o.keep_special, "print special tokens of the answer"},
@@ -258,6 +259,8 @@ tool_run(const tool_command *command, int argc, char **argv)
 
 	if (nimages < 0)
 		tool_usage_error(command, "task %s needs a PROMPT", task_names[o.task]);
+	if (takes_text && nimages == 0 && access(argv[n - 1], F_OK) == 0)
+		tool_usage_error(command, "\"%s\" is a file: a PROMPT is missing behind it", argv[n - 1]);
 	if (nimages > TOOL_MAX_IMAGES)
 		tool_usage_error(command, "more than %d images", TOOL_MAX_IMAGES);
 	for (int i = 0; i < nimages; i++)
