@@ -66,7 +66,8 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 		return;
 	for (int i = 0; i < request->nstop; i++)
 	{
-		memcpy(stop_bytes, request->stop[i].data, request->stop[i].len);
+		if (request->stop[i].len > 0)
+			memcpy(stop_bytes, request->stop[i].data, request->stop[i].len);
 		seq->stop[i] = (dsv_bytes) {stop_bytes, request->stop[i].len};
 		stop_bytes += request->stop[i].len;
 	}
@@ -155,11 +156,22 @@ free_sequence(dsv_sequence *seq)
 	for (int u = 0; u < seq->nunique; u++)
 		if (seq->tile_slot[u] >= 0)
 			dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u], NULL);
-	for (int i = 0; i < seq->npages; i++)
+	/* backwards: the first to be evicted is then the last of the prompt, while a page whose
+	 * predecessor is gone could never be found again */
+	for (int i = seq->npages - 1; i >= 0; i--)
 		if (seq->pages[i] >= 0)
 			dsv_kv_release(&engine->kv, seq->pages[i]);
 	dsv_free(&engine->mem, seq->to_free);
 	dsv_free(&engine->mem, seq);
+}
+
+/* Scratch for a pass of that shape and for all that came before. */
+static size_t
+grown_scratch(const dsv_engine *engine, int rows, int positions)
+{
+	return dsv_engine_scratch_bytes(engine, dsv_max(rows, engine->scratch_rows),
+									dsv_max(positions, engine->scratch_positions),
+									engine->options.threads);
 }
 
 /* The sequence with its arena, and scratch that is large enough.  Nothing is listed yet. */
@@ -171,25 +183,31 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	dsv_sequence *seq;
 	dsv_sequence shape = {.engine = engine, .nprompt = (int) a->prompt.tokens.n, .max_tokens = max_tokens,
 	.nimages = a->request->nimages, .ntiles = a->views};
-	size_t		scratch;
+	size_t		need;
 	size_t		limit = engine->options.memory_limit;
 	int			rows;
+	int			positions;
 	dsv_code	code;
 
 	shape.chunk_max = dsv_engine_chunk(engine, shape.nprompt);
 	shape.npages = dsv_ceil_div(shape.nprompt + max_tokens, DSV_KV_PAGE);
 	dsv_sequence_layout(engine, &shape, a->request, a->tower_tiles, &arena);
 	rows = dsv_max(shape.chunk_max, DSV_MAX_SEQUENCES);
-	scratch = dsv_engine_scratch_bytes(engine, dsv_max(rows, engine->scratch_rows),
-									   dsv_max(shape.npages * DSV_KV_PAGE, engine->scratch_positions),
-									   engine->options.threads);
-	if (limit > 0 && scratch + arena.used > limit)
+	positions = shape.npages * DSV_KV_PAGE;
+	need = arena.used + grown_scratch(engine, rows, positions);
+	if (limit > 0 && need > limit && engine->sequences == NULL)
+	{
+		/* what a request of another shape left behind must not keep this one out */
+		dsv_engine_drop_scratch(engine);
+		need = arena.used + grown_scratch(engine, rows, positions);
+	}
+	if (limit > 0 && need > limit)
 	{
 		dsv_fail(err, DSV_BUDGET, "request needs more working memory than allowed");
-		dsv_detail(err, "It needs %zu kB, the limit is %zu kB.", (scratch + arena.used) / 1024, limit / 1024);
+		dsv_detail(err, "It needs %zu kB, the limit is %zu kB.", need / 1024, limit / 1024);
 		return DSV_BUDGET;
 	}
-	code = dsv_engine_reserve(engine, rows, shape.npages * DSV_KV_PAGE, err);
+	code = dsv_engine_reserve(engine, rows, positions, err);
 	if (code != DSV_OK)
 		return code;
 	seq = dsv_alloc_zero(&engine->mem, 1, sizeof(*seq));
@@ -414,26 +432,44 @@ dsv_sequence_image_row(const dsv_sequence *seq, int position)
 							 config->projector.grid + row) * config->language.hidden;
 }
 
-/* Rows of a tile that an earlier request left in the cache; else a slot for them is claimed. */
-static bool
-take_cached_rows(dsv_sequence *seq, int u, const dsv_kv_name *tile_hash)
+static void
+name_tile(const dsv_sequence *seq, int u, const dsv_kv_name *tile_hash, dsv_kv_name *out)
 {
-	dsv_engine *engine = seq->engine;
 	dsv_kv_name part[2];
-	dsv_kv_name name;
-	const float *rows;
 
-	name_arithmetic(engine, &part[0]);
+	name_arithmetic(seq->engine, &part[0]);
 	part[1] = tile_hash[seq->first_of[u]];
-	digest(part, sizeof(part), name.hash);
-	rows = dsv_tile_cache_find(&engine->tiles, &name);
-	if (rows == NULL)
-	{
-		seq->tile_slot[u] = dsv_tile_cache_claim(&engine->tiles, &name);
-		return false;
-	}
-	memcpy(seq->tile_rows + u * engine->tiles.count, rows, engine->tiles.count * sizeof(float));
-	return true;
+	digest(part, sizeof(part), out->hash);
+}
+
+/*
+ * Rows of tiles that an earlier request left in the cache are taken over; then the tiles that
+ * stay needed claim slots.  In that order, since a claim may evict a tile of this very picture.
+ */
+static void
+use_tile_cache(dsv_sequence *seq, const dsv_kv_name *tile_hash)
+{
+	dsv_tile_cache *cache = &seq->engine->tiles;
+	dsv_kv_name name;
+
+	for (int u = 0; u < seq->nunique; u++)
+		if (seq->needed[u])
+		{
+			const float *rows;
+
+			name_tile(seq, u, tile_hash, &name);
+			rows = dsv_tile_cache_find(cache, &name);
+			if (rows == NULL)
+				continue;
+			memcpy(seq->tile_rows + u * cache->count, rows, cache->count * sizeof(float));
+			seq->needed[u] = false;
+		}
+	for (int u = 0; u < seq->nunique; u++)
+		if (seq->needed[u])
+		{
+			name_tile(seq, u, tile_hash, &name);
+			seq->tile_slot[u] = dsv_tile_cache_claim(cache, &name);
+		}
 }
 
 static void
@@ -455,16 +491,14 @@ plan_tower(dsv_sequence *seq, const dsv_kv_name *tile_hash)
 				seq->needed[seq->tile_row[image->first_tile + view]] = true;
 		}
 	}
+	if (seq->cacheable)
+		use_tile_cache(seq, tile_hash);
 	for (int u = 0; u < seq->nunique; u++)
-	{
-		if (seq->needed[u] && seq->cacheable && take_cached_rows(seq, u, tile_hash))
-			seq->needed[u] = false;
 		if (seq->needed[u])
 		{
 			seq->vision_total += dsv_vision_steps(config);
 			seq->usage.tiles++;
 		}
-	}
 }
 
 /* ---- submit ---- */
@@ -487,6 +521,7 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	memcpy(seq->prompt, a->prompt.tokens.ids, seq->nprompt * sizeof(int32_t));
 	seq->keep_special = r->keep_special;
 	seq->cacheable = !r->no_prefix_cache;
+	seq->kernels = kern;
 	seq->usage.prompt_tokens = seq->nprompt;
 	hash = dsv_alloc(&engine->mem, seq->ntiles, sizeof(*hash));
 	code = hash != NULL ? make_tiles(a, seq, hash, err) : dsv_fail_nomem(err, sizeof(*hash));

@@ -412,8 +412,9 @@ dsv_code	dsv_engine_create(dsv_model *model, const dsv_engine_options *options,
 void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
-/* Exact bytes that admission of a request takes (or already holds) for scratch and
- * the sequence itself, and for key/value pages. */
+/* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
+ * takes for a greedy request without stop strings; `tiles` views of pictures add their rows, but
+ * not the few hundred bytes of bookkeeping of each picture nor its pixels. */
 typedef struct dsv_memory
 {
 	size_t		scratch;
@@ -423,7 +424,7 @@ typedef struct dsv_memory
 void		dsv_engine_memory(const dsv_engine *engine, int prompt_tokens, int max_tokens,
 							  int tiles, dsv_memory *out);
 
-/* Bytes held now: scratch, all sequences, pages in use and cached. */
+/* Bytes held now: scratch, all sequences, pages in use and cached with the cached rows of tiles. */
 void		dsv_engine_memory_held(const dsv_engine *engine, dsv_memory *out);
 
 /*

@@ -193,6 +193,15 @@ dsv_engine_reserve(dsv_engine *engine, int rows, int positions, dsv_error *err)
 	return DSV_OK;
 }
 
+void
+dsv_engine_drop_scratch(dsv_engine *engine)
+{
+	dsv_free(&engine->mem, engine->scratch_to_free);
+	engine->scratch_to_free = NULL;
+	engine->scratch_bytes = 0;
+	engine->scratch_rows = engine->scratch_positions = engine->scratch_threads = 0;
+}
+
 /* ---- what it takes and holds ---- */
 
 int

@@ -68,6 +68,7 @@ struct dsv_sequence
 	dsv_kv_name *names;			/* [nprompt / DSV_KV_PAGE] */
 	int			cached;			/* positions found in cached pages */
 	bool		cacheable;
+	const kern_table *kernels;	/* that the names of its pages and tiles stand for */
 
 	/* prefill */
 	float	   *x;				/* [chunk rows, hidden] */
@@ -135,6 +136,7 @@ void		dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_reque
 								int tower_tiles, dsv_arena *arena);
 size_t		dsv_engine_scratch_bytes(const dsv_engine *engine, int rows, int positions, int threads);
 dsv_code	dsv_engine_reserve(dsv_engine *engine, int rows, int positions, dsv_error *err);
+void		dsv_engine_drop_scratch(dsv_engine *engine);	/* no sequence may be left */
 
 /* Row that stands at an image position of the prompt, NULL where there is a token; the
  * tower must have run. */

@@ -57,8 +57,8 @@ typedef struct dsv_kv
 int			dsv_kv_row(const dsv_language_config *config);
 size_t		dsv_kv_page_bytes(const dsv_language_config *config, kern_dtype dtype);
 
-/* Takes the page table only, at most for max_context positions times a few sequences or the
- * budget, whichever is less.  Errors: NOMEM. */
+/* Takes the page table only.  A budget below one page makes a pool that gives none.
+ * Errors: NOMEM. */
 dsv_code	dsv_kv_init(dsv_kv *kv, const dsv_language_config *config, kern_dtype dtype, size_t budget,
 						const dsv_mem *mem, dsv_error *err);
 void		dsv_kv_free(dsv_kv *kv);

@@ -59,7 +59,8 @@ step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	}
 	seq->next_unique = u + 1;
 	if (seq->tile_slot[u] >= 0)
-		dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u], seq->tile_rows + u * engine->tiles.count);
+		dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u],
+							seq->cacheable ? seq->tile_rows + u * engine->tiles.count : NULL);
 	seq->tile_slot[u] = -1;
 	if (seq->vision_done == seq->vision_total)
 		for (int i = 0; i < seq->nimages; i++)
@@ -244,6 +245,9 @@ dsv_engine_step(dsv_engine *engine, dsv_error *err)
 		return step_decode(engine, decoding, n, err);
 	if (starting == NULL)
 		return DSV_OK;
+	/* the processor level was changed: what is computed now must not get names of before */
+	if (starting->kernels != kern)
+		starting->cacheable = false;
 	starting->state = starting->vision_done < starting->vision_total ? DSV_STATE_VISION : DSV_STATE_PREFILL;
 	if (starting->state == DSV_STATE_VISION)
 		return step_vision(engine, starting, err);

@@ -341,6 +341,119 @@ test_equal_tiles(void **state)
 	free((void *) image[0].data);
 }
 
+/* Positions that a prompt found in cached pages; the sequence runs to its end and is released. */
+static int
+run_cached(dsv_engine *engine, const int32_t *prompt, int n, int max_tokens)
+{
+	dsv_request request = {.max_tokens = max_tokens};
+	dsv_error	err = {0};
+	dsv_sequence *seq;
+	int			cached;
+
+	check_ok(dsv_engine_submit_tokens(engine, prompt, n, &request, &seq, &err), &err);
+	check_ok(run_to_end(engine, &err), &err);
+	cached = dsv_sequence_result(seq)->usage.cached_tokens;
+	dsv_sequence_release(seq);
+	return cached;
+}
+
+/* A prompt loses its pages from the end: what is left of it is still found. */
+static void
+test_eviction_from_the_end(void **state)
+{
+	dsv_model  *model = open_model(TINY);
+	dsv_engine *engine = make_engine(model, NULL);
+	dsv_engine_options options = {.threads = 1};
+	int32_t		prompt[512];
+	int32_t		other[200];
+	dsv_memory	page;
+
+	dsv_engine_memory(engine, 64, 0, 0, &page);
+	dsv_engine_destroy(engine);
+	/* an eighth of the memory is the tiles': ten pages are left */
+	options.kv_memory = page.kv * 12;
+	engine = make_engine(model, &options);
+	make_prompt(prompt, 512, 1);
+	make_prompt(other, 200, 2);
+	assert_int_equal(run_cached(engine, prompt, 512, 10), 0);
+	assert_int_equal(run_cached(engine, prompt, 512, 10), 448);
+	/* four pages: two that were never named, two of the eight named ones */
+	assert_int_equal(run_cached(engine, other, 200, 10), 0);
+	assert_int_equal(run_cached(engine, prompt, 512, 10), 384);
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+}
+
+/* A cache of three tiles loses one to another picture: the other two are still used, whatever
+ * slot the lost one takes. */
+static void
+test_tiles_that_are_left(void **state)
+{
+	dsv_bytes	two_tiles = read_file("test/golden/cases/images/two_tiles.png");
+	dsv_bytes	single = read_file("test/golden/cases/images/exact384.png");
+	dsv_model  *model = open_model(SMALL);
+	size_t		tile = 14 * 14 * sizeof(float) * dsv_model_get_info(model)->hidden;
+	dsv_engine_options options = {.kv_memory = 8 * 3 * tile};
+	dsv_engine *engine = make_engine(model, &options);
+	static const int tiles[] = {3, 1, 1};
+
+	for (int i = 0; i < 3; i++)
+	{
+		/* the prompts differ in front of the picture: no page is shared */
+		dsv_part	part = {DSV_PART_TEXT, "abc" + i, 1};
+		dsv_turn	turns[2] = {{DSV_ROLE_SYSTEM, &part, 1}};
+		dsv_error	err = {0};
+		dsv_sequence *seq;
+		ask			a;
+
+		make_ask(&a, i == 1 ? &single : &two_tiles, 1, "x", 2);
+		turns[1] = a.turn;
+		a.request.turns = turns;
+		a.request.nturns = 2;
+		seq = submit(engine, &a.request);
+		check_ok(run_to_end(engine, &err), &err);
+		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tokens, 0);
+		assert_int_equal(dsv_sequence_result(seq)->usage.tiles, tiles[i]);
+		dsv_sequence_release(seq);
+	}
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+	free((void *) two_tiles.data);
+	free((void *) single.data);
+}
+
+/* Pages that other kernels computed than those of the admission get no name. */
+static void
+test_level_changes_between_steps(void **state)
+{
+	dsv_model  *model = open_model(TINY);
+	dsv_engine *engine = make_engine(model, NULL);
+	dsv_bytes	image = read_file("test/golden/cases/images/two_tiles.png");
+	dsv_error	err = {0};
+	dsv_sequence *seq;
+	ask			a;
+
+	make_ask(&a, &image, 1, "what is it?", 2);
+	for (int run = 0; run < 3; run++)
+	{
+		seq = submit(engine, &a.request);
+		if (run == 0)
+			dsv_cpu_set(DSV_CPU_GENERIC);
+		check_ok(run_to_end(engine, &err), &err);
+		dsv_cpu_set(DSV_CPU_AUTO);
+		if (dsv_cpu_detect() > DSV_CPU_GENERIC)
+		{
+			/* only the third finds what the second left */
+			assert_int_equal(dsv_sequence_result(seq)->usage.cached_tokens > 0, run == 2);
+			assert_int_equal(dsv_sequence_result(seq)->usage.tiles > 0, run < 2);
+		}
+		dsv_sequence_release(seq);
+	}
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+	free((void *) image.data);
+}
+
 /* ---- cancel, rewind, stop ---- */
 
 typedef struct countdown
@@ -462,14 +575,14 @@ test_stop_string(void **state)
 	dsv_bytes	image = read_file("models/nano/samples/01-receipt.png");
 	dsv_model  *model = open_model(NANO);
 	dsv_engine *engine = make_engine(model, NULL);
-	dsv_bytes	stop[2] = {{"zzz", 3}, {"11.", 3}};
+	dsv_bytes	stop[3] = {{"zzz", 3}, {NULL, 0}, {"11.", 3}};
 	dsv_error	err = {0};
 	dsv_sequence *seq;
 	ask			a;
 
 	make_ask(&a, &image, 1, "Total?", 20);
 	a.request.stop = stop;
-	a.request.nstop = 2;
+	a.request.nstop = 3;
 	seq = submit(engine, &a.request);
 	check_ok(run_to_end(engine, &err), &err);
 	assert_string_equal(dsv_sequence_result(seq)->text, "1");
@@ -527,6 +640,49 @@ test_limits(void **state)
 	dsv_model_close(model);
 	free(words);
 	free((void *) image.data);
+}
+
+/* The limit is for one request: what an earlier one left behind does not count. */
+static void
+test_memory_limit_forgets(void **state)
+{
+	dsv_model  *model = open_model(TINY);
+	dsv_engine_options options = {.threads = 1};
+	dsv_engine *engine = make_engine(model, &options);
+	dsv_bytes	stop = {calloc(1 << 21, 1), 1 << 21};
+	dsv_request request = {.max_tokens = 3500, .stop = &stop, .nstop = 1};
+	dsv_memory	wide;			/* long prompt, much scratch */
+	dsv_memory	deep;			/* long answer and stop string, a large sequence */
+	dsv_error	err = {0};
+	dsv_sequence *seq;
+	dsv_sequence *live;
+	int32_t	   *prompt = malloc(3500 * sizeof(int32_t));
+
+	make_prompt(prompt, 3500, 3);
+	dsv_engine_memory(engine, 3500, 1, 0, &wide);
+	dsv_engine_memory(engine, 64, 3500, 0, &deep);
+	dsv_engine_destroy(engine);
+	deep.sequence += stop.len;
+	options.memory_limit = wide.scratch + wide.sequence;
+	if (options.memory_limit < deep.scratch + deep.sequence)
+		options.memory_limit = deep.scratch + deep.sequence;
+	assert_true(wide.scratch + deep.sequence > options.memory_limit);
+	engine = make_engine(model, &options);
+	for (int run = 0; run < 2; run++)
+	{
+		check_ok(dsv_engine_submit_tokens(engine, prompt, 64, &request, &seq, &err), &err);
+		dsv_sequence_release(seq);
+		check_ok(dsv_engine_submit_tokens(engine, prompt, 3500, &(dsv_request) {.max_tokens = 1}, &live,
+										  &err), &err);
+		/* scratch of a living sequence stays */
+		assert_int_equal(dsv_engine_submit_tokens(engine, prompt, 64, &request, &seq, &err), DSV_BUDGET);
+		check_ok(dsv_engine_step(engine, &err), &err);
+		dsv_sequence_release(live);
+	}
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+	free((void *) stop.data);
+	free(prompt);
 }
 
 /* Allocator that counts bytes, and fails the Nth call */
@@ -643,11 +799,15 @@ main(void)
 		cmocka_unit_test(test_image_threads),
 		cmocka_unit_test(test_prefix_pages),
 		cmocka_unit_test(test_equal_tiles),
+		cmocka_unit_test(test_eviction_from_the_end),
+		cmocka_unit_test(test_tiles_that_are_left),
+		cmocka_unit_test(test_level_changes_between_steps),
 		cmocka_unit_test(test_cancel_everywhere),
 		cmocka_unit_test_prestate(test_cancel_everywhere, "with caches"),
 		cmocka_unit_test(test_rewind),
 		cmocka_unit_test(test_stop_string),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_memory_limit_forgets),
 		cmocka_unit_test(test_memory_is_exact),
 		cmocka_unit_test(test_every_allocation_fails_once),
 	};
