@@ -34,7 +34,6 @@ typedef struct attention_job
 	int			index;
 	dsv_kv	   *kv;
 	dsv_rope	rope;
-	const dsv_pass *pass;
 	const dsv_language_scratch *s;
 	int			row_tasks;		/* tasks of the segment a head */
 	const dsv_segment *segment;
@@ -340,7 +339,7 @@ dsv_attention_run(const dsv_compute *ctx, const dsv_config *config, const dsv_la
 				  dsv_kv *kv, dsv_rope rope, const dsv_pass *pass, const dsv_language_scratch *s)
 {
 	const dsv_language_config *c = &config->language;
-	attention_job job = {ctx, c, layer, index, kv, rope, pass, s, 0, NULL};
+	attention_job job = {ctx, c, layer, index, kv, rope, s, 0, NULL};
 	bool		expanded = c->mla && !pass->absorbed;
 
 	dsv_rms_norm_rows(ctx, pass->x, c->hidden, pass->rows, c->hidden, layer->input_norm, c->rms_eps,

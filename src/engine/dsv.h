@@ -173,6 +173,9 @@ dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
  * the caller's text.  NULL when the model was not trained for the task. */
 const char *dsv_model_task_prompt(const dsv_model *model, dsv_task task);
 
+/* "ocr", "markdown", "describe", "ask", "ground", "ground_answer": also the keys of dsvl2.json. */
+const char *dsv_task_name(dsv_task task);
+
 /* Tokens of a text with special tokens off; or -1 (NOMEM, INPUT). */
 int			dsv_model_count_tokens(const dsv_model *model, const char *text, size_t len,
 								   dsv_error *err);
@@ -307,6 +310,9 @@ typedef enum dsv_finish
 	DSV_FINISH_LENGTH,			/* max_tokens or the context's end */
 	DSV_FINISH_CANCELED,
 } dsv_finish;
+
+/* "none", "stop", "stop_string", "length", "canceled" */
+const char *dsv_finish_name(dsv_finish finish);
 
 typedef struct dsv_progress
 {

@@ -46,6 +46,12 @@ static const struct
 
 /* ---- dsvl2.json ---- */
 
+const char *
+dsv_task_name(dsv_task task)
+{
+	return tasks[task].key;
+}
+
 static dsv_code
 copy_string(const dsv_model *model, char **out, const char *s, dsv_error *err)
 {

@@ -71,6 +71,20 @@ dsv_sequence_advance(dsv_sequence *seq)
 
 /* ---- what the caller sees ---- */
 
+const char *
+dsv_finish_name(dsv_finish how)
+{
+	static const char *const names[] = {
+		[DSV_FINISH_NONE] = "none",
+		[DSV_FINISH_STOP] = "stop",
+		[DSV_FINISH_STOP_STRING] = "stop_string",
+		[DSV_FINISH_LENGTH] = "length",
+		[DSV_FINISH_CANCELED] = "canceled",
+	};
+
+	return names[how];
+}
+
 dsv_state
 dsv_sequence_state(const dsv_sequence *seq)
 {

@@ -135,7 +135,7 @@ task_argument(FunctionCallInfo fcinfo)
 		return task;
 	NearMissStart(&near, name);
 	for (int i = 0; i < DSV_TASK_COUNT; i++)
-		NearMissTry(&near, TaskName(i));
+		NearMissTry(&near, dsv_task_name(i));
 	hint = NearMissHint(&near);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -186,13 +186,6 @@ enum
 static Datum
 result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r, const VlError *error)
 {
-	static const char *const finish_names[] = {
-		[DSV_FINISH_NONE] = "none",
-		[DSV_FINISH_STOP] = "stop",
-		[DSV_FINISH_STOP_STRING] = "stop_string",
-		[DSV_FINISH_LENGTH] = "length",
-		[DSV_FINISH_CANCELED] = "canceled",
-	};
 	bool		answered = r->error.sqlerrcode == 0;
 	Datum		values[R_COLUMNS] = {0};
 	bool		nulls[R_COLUMNS] = {false};
@@ -200,7 +193,7 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vl_run must return a row");
-	values[R_TASK] = CStringGetTextDatum(TaskName(call->task));
+	values[R_TASK] = CStringGetTextDatum(dsv_task_name(call->task));
 	values[R_MODEL] = CStringGetTextDatum(call->model->name);
 	values[R_DIGEST] = CStringGetTextDatum(r->digest);
 	values[R_MEMO] = BoolGetDatum(r->from_memo);
@@ -221,7 +214,7 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 	if (!nulls[R_VALUE])
 		values[R_VALUE] = PointerGetDatum(TrimmedAnswer(r));
 	if (!nulls[R_FINISH])
-		values[R_FINISH] = CStringGetTextDatum(finish_names[r->finish]);
+		values[R_FINISH] = CStringGetTextDatum(dsv_finish_name(r->finish));
 	if (!nulls[R_LOGPROBS])
 		values[R_LOGPROBS] = logprob_array(r);
 	if (!nulls[R_SCORE])
@@ -250,7 +243,7 @@ vl_run(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("fields are not supported by the task \"%s\"", TaskName(task))));
+				 errmsg("fields are not supported by the task \"%s\"", dsv_task_name(task))));
 	if (task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER)
 	{
 		if (PG_ARGISNULL(2))
@@ -259,7 +252,7 @@ vl_run(PG_FUNCTION_ARGS)
 	else if (!PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the task \"%s\" takes no prompt", TaskName(task))));
+				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(task))));
 	ReadCall(fcinfo, task, 4, &call);
 	image = PG_GETARG_BYTEA_PP(1);
 	call.images = &image;

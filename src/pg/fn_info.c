@@ -109,7 +109,7 @@ void
 RememberUsage(const InferCall *call, const InferResult *result)
 {
 	last.known = true;
-	last.task = TaskName(call->task);
+	last.task = dsv_task_name(call->task);
 	strlcpy(last.model, call->model->name, sizeof(last.model));
 	last.usage = result->usage;
 }

@@ -20,26 +20,11 @@
 /* A millisecond or a few of hashing */
 #define DIGEST_PIECE ((Size) 1024 * 1024)
 
-static const char *const task_names[DSV_TASK_COUNT] = {
-	[DSV_TASK_OCR] = "ocr",
-	[DSV_TASK_OCR_MARKDOWN] = "markdown",
-	[DSV_TASK_DESCRIBE] = "describe",
-	[DSV_TASK_ASK] = "ask",
-	[DSV_TASK_GROUND] = "ground",
-	[DSV_TASK_GROUND_ANSWER] = "ground_answer",
-};
-
-const char *
-TaskName(dsv_task task)
-{
-	return task_names[task];
-}
-
 bool
 ParseTask(const char *name, dsv_task *task)
 {
 	for (int i = 0; i < DSV_TASK_COUNT; i++)
-		if (strcmp(name, task_names[i]) == 0)
+		if (strcmp(name, dsv_task_name(i)) == 0)
 		{
 			*task = i;
 			return true;
@@ -316,7 +301,7 @@ log_usage(const InferCall *call, const dsv_usage *u)
 	if (!SettingLogUsage)
 		return;
 	ereport(LOG,
-			(errmsg("dsvl2: task \"%s\" by model \"%s\"", TaskName(call->task), call->model->name),
+			(errmsg("dsvl2: task \"%s\" by model \"%s\"", dsv_task_name(call->task), call->model->name),
 			 errdetail("%d tokens of prompt (%d of images, %d cached), %d of answer, %d tiles; "
 					   "image %.1f ms, vision %.1f ms, prefill %.1f ms, decode %.1f ms.",
 					   u->prompt_tokens, u->image_tokens, u->cached_tokens, u->output_tokens, u->tiles,
@@ -354,7 +339,7 @@ run_request(const InferCall *call, BackendModel *backend, const dsv_request *req
 	InferResult *result;
 
 	PollStart(call->options.timeout_ms);
-	ProgressStart(TaskName(call->task), call->model->name);
+	ProgressStart(dsv_task_name(call->task), call->model->name);
 	PG_TRY();
 	{
 		dsv_sequence *submitted;
@@ -427,7 +412,7 @@ not_trained(const InferCall *call, BackendModel *backend)
 
 	VlErrorSet(&error, ERRCODE_VL_EMPTY,
 			   psprintf("model \"%s\" was not trained for the task \"%s\"", call->model->name,
-						TaskName(call->task)),
+						dsv_task_name(call->task)),
 			   "Register a published DeepSeek-VL2 model with vl_register_model(name, path).");
 	return row_error_result(backend, &error);
 }

@@ -39,8 +39,7 @@ typedef struct InferResult
 	char		digest[65];		/* of the model */
 } InferResult;
 
-/* "ocr", "markdown", "describe", "ask", "ground", "ground_answer" */
-const char *TaskName(dsv_task task);
+/* By dsv_task_name; false for other words */
 bool		ParseTask(const char *name, dsv_task *task);
 
 /* Arguments common to all functions: model text and options jsonb at those positions (NULL allowed) */

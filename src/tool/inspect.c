@@ -105,18 +105,16 @@ print_tensors(const dsv_safetensors *st)
 static void
 print_tasks(const dsv_model *model)
 {
-	static const char *const names[DSV_TASK_COUNT] = {"ocr", "markdown", "describe", "ask",
-	"ground", "ground_answer"};
-
 	printf("\ntasks\n");
 	for (int t = 0; t < DSV_TASK_COUNT; t++)
 	{
+		const char *name = dsv_task_name((dsv_task) t);
 		const char *prompt = dsv_model_task_prompt(model, (dsv_task) t);
 
 		if (prompt != NULL)
-			printf("  %-13s \"%s\"\n", names[t], prompt);
+			printf("  %-13s \"%s\"\n", name, prompt);
 		else
-			printf("  %-13s not trained for it\n", names[t]);
+			printf("  %-13s not trained for it\n", name);
 	}
 }
 

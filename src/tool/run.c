@@ -14,14 +14,6 @@
 static const char *const task_names[] = {"ocr", "markdown", "describe", "ask", "ground",
 "ground_answer", "none", NULL};
 
-static const char *const finish_names[] = {
-	[DSV_FINISH_NONE] = "none",
-	[DSV_FINISH_STOP] = "stop",
-	[DSV_FINISH_STOP_STRING] = "stop_string",
-	[DSV_FINISH_LENGTH] = "length",
-	[DSV_FINISH_CANCELED] = "canceled",
-};
-
 typedef struct run_options
 {
 	tool_setup	setup;
@@ -48,7 +40,7 @@ print_usage(const dsv_result *r)
 	fprintf(stderr, "%d prompt tokens (%d of images, %d cached), %d output tokens, %d tiles, "
 			"finish: %s\n",
 			u->prompt_tokens, u->image_tokens, u->cached_tokens, u->output_tokens, u->tiles,
-			finish_names[r->finish]);
+			dsv_finish_name(r->finish));
 	fprintf(stderr, "images %.1f ms, vision %.1f ms, prefill %.1f ms, decode %.1f ms\n",
 			u->decode_image_ms, u->vision_ms, u->prefill_ms, u->decode_ms);
 }
@@ -94,7 +86,7 @@ print_json(const dsv_result *r, const dsv_ground *g)
 		json_array_append_new(logprobs, json_real(r->logprobs[i]));
 	}
 	all = json_pack("{s:s%, s:s, s:o, s:o, s:o}", "text", r->text, r->len, "finish",
-					finish_names[r->finish], "usage", usage_json(&r->usage), "tokens", tokens,
+					dsv_finish_name(r->finish), "usage", usage_json(&r->usage), "tokens", tokens,
 					"logprobs", logprobs);
 	if (g != NULL)
 	{
