@@ -130,8 +130,23 @@ typedef enum dsv_task
 	DSV_TASK_ASK,				/* {} = the question */
 	DSV_TASK_GROUND,			/* {} = the phrase */
 	DSV_TASK_GROUND_ANSWER,		/* {} = the question */
+	DSV_TASK_EXTRACT,			/* {} = names of fields or a schema: dsv_answers.extract_by_schema */
+	DSV_TASK_IS,				/* {} = the statement; scored by the words of dsv_answers */
+	DSV_TASK_CLASSIFY,			/* {} = the labels, comma-separated; scored */
+	DSV_TASK_TABLE,				/* answers by a schema: columns, rows */
+	DSV_TASK_CHART,				/* answers by a schema: title, series */
 	DSV_TASK_COUNT
 } dsv_task;
+
+/* How a model was taught to answer: dsvl2.json "answers", else the published family's way. */
+typedef struct dsv_answers
+{
+	const char *prefix;			/* in front of every answer: " " or "" */
+	const char *yes;			/* without the prefix */
+	const char *no;
+	bool		extract_by_schema;	/* the prompt of DSV_TASK_EXTRACT takes a JSON Schema, else the
+									 * names of the fields, comma-separated */
+} dsv_answers;
 
 typedef struct dsv_model_info
 {
@@ -151,6 +166,7 @@ typedef struct dsv_model_info
 	int			vision_layers;
 	int			experts;		/* routed experts a layer, 0 = dense */
 	bool		mla;
+	dsv_answers answers;
 } dsv_model_info;
 
 /*
@@ -173,7 +189,8 @@ dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
  * the caller's text.  NULL when the model was not trained for the task. */
 const char *dsv_model_task_prompt(const dsv_model *model, dsv_task task);
 
-/* "ocr", "markdown", "describe", "ask", "ground", "ground_answer": also the keys of dsvl2.json. */
+/* "ocr", "markdown", "describe", "ask", "ground", "ground_answer", "extract", "is", "classify",
+ * "table", "chart": also the keys of dsvl2.json. */
 const char *dsv_task_name(dsv_task task);
 
 /* Tokens of a text with special tokens off; or -1 (NOMEM, INPUT). */
@@ -266,6 +283,26 @@ typedef struct dsv_bytes
 	size_t		len;
 } dsv_bytes;
 
+/* ---- grammars: what an answer may look like ---- */
+
+typedef struct dsv_grammar dsv_grammar;
+
+/*
+ * A grammar over bytes from a JSON Schema (a subset; what is outside is refused by name).  An
+ * answer under it is one JSON text of fixed layout: ", " and ": " between, keys in the schema's
+ * order.  Errors: INPUT (malformed), UNSUPPORTED (keyword named), SCHEMA (not satisfiable),
+ * LIMIT (too deep or too large), NOMEM.
+ */
+dsv_code	dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem,
+									dsv_grammar **out, dsv_error *err);
+
+/* Exactly one of n texts.  Errors: INPUT (none, or an empty one), LIMIT, NOMEM. */
+dsv_code	dsv_grammar_from_choices(const dsv_bytes *texts, int n, const dsv_mem *mem,
+									 dsv_grammar **out, dsv_error *err);
+
+/* Immutable; it may be shared by sequences and must outlive them. */
+void		dsv_grammar_free(dsv_grammar *grammar);
+
 /* Zeroed = greedy. */
 typedef struct dsv_sampling
 {
@@ -290,6 +327,12 @@ typedef struct dsv_request
 	int			max_tokens;		/* of the answer; 0 = as many as the context holds */
 	bool		keep_special;	/* leave special tokens in the text (grounding) */
 	bool		no_prefix_cache;	/* neither use nor leave cached pages */
+	const dsv_grammar *grammar; /* the answer obeys it; must outlive the sequence; or NULL */
+
+	/* Continuations of the prompt to be scored instead of generating an answer, each text as
+	 * it would be written, prefix included; or none.  Not together with grammar or stop. */
+	const dsv_bytes *candidates;
+	int			ncandidates;
 } dsv_request;
 
 typedef enum dsv_state
@@ -335,6 +378,13 @@ typedef struct dsv_usage
 	double		decode_ms;
 } dsv_usage;
 
+/* A continuation under the model: ln P(its tokens and the end token | prompt). */
+typedef struct dsv_candidate
+{
+	double		logprob;		/* sum over ntokens */
+	int			ntokens;		/* end token included */
+} dsv_candidate;
+
 typedef struct dsv_result
 {
 	const char *text;			/* UTF-8, whole characters, zero-terminated (it may
@@ -349,6 +399,8 @@ typedef struct dsv_result
 	dsv_usage	usage;
 	int			nimages;
 	const dsv_image_info *images;	/* as stored */
+	const dsv_candidate *candidates;	/* in the request's order */
+	int			ncandidates;	/* 0 unless the sequence is done */
 } dsv_result;
 
 /* ---- engines ---- */

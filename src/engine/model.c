@@ -3,8 +3,9 @@
  *		Opening a model folder: everything that is read, checked against each other.
  *
  * dsvl2.json is this project's own file and optional.  It names the model, may carry a
- * notice for users, and holds the prompts of the tasks that the model was trained for.
- * Without it, or without its "tasks", the prompts are those of the published family.
+ * notice for users, and holds the prompts of the tasks that the model was trained for and
+ * the words it answers with.  Without it, or without its "tasks" or "answers", those are the
+ * published family's.
  *
  * The digest names a model in caches and catalogs.  Hashing every weight would take longer
  * than answering, so it covers config.json, processor_config.json, tokenizer.json and
@@ -42,6 +43,25 @@ static const struct
 	[DSV_TASK_ASK] = {"ask", "{}", true},
 	[DSV_TASK_GROUND] = {"ground", "<|ref|>{}<|/ref|>.", true},
 	[DSV_TASK_GROUND_ANSWER] = {"ground_answer", "<|grounding|>{}", true},
+	[DSV_TASK_EXTRACT] = {"extract", "Extract information from this image as JSON, null for what it does "
+	"not show. The JSON follows this JSON Schema:\n{}", true},
+	[DSV_TASK_IS] = {"is", "{}\nIs this true of the image? Answer yes or no.", true},
+	[DSV_TASK_CLASSIFY] = {"classify", "Which of these fits the image best: {}?", true},
+	[DSV_TASK_TABLE] = {"table", "Extract the table in this image as JSON: the names of its columns, then its "
+	"rows.", false},
+	[DSV_TASK_CHART] = {"chart", "Extract the data of the chart in this image as JSON: its title, then its "
+	"series with their points.", false},
+};
+
+/* Keys of "answers" in dsvl2.json, and how the published family answers */
+static const struct
+{
+	const char *key;
+	const char *word;
+}			answer_words[DSV_ANSWER_WORDS] = {
+	[DSV_ANSWER_PREFIX] = {"prefix", " "},
+	[DSV_ANSWER_YES] = {"yes", "Yes"},
+	[DSV_ANSWER_NO] = {"no", "No"},
 };
 
 /* ---- dsvl2.json ---- */
@@ -118,9 +138,56 @@ read_tasks(dsv_model *model, json_t *obj, dsv_error *err)
 }
 
 static dsv_code
+set_builtin_answers(dsv_model *model, dsv_error *err)
+{
+	dsv_code	code = DSV_OK;
+
+	model->info.answers.extract_by_schema = true;
+	for (int i = 0; code == DSV_OK && i < DSV_ANSWER_WORDS; i++)
+		if (model->answer_word[i] == NULL)
+			code = copy_string(model, &model->answer_word[i], answer_words[i].word, err);
+	return code;
+}
+
+static dsv_code
+read_answers(dsv_model *model, json_t *obj, dsv_error *err)
+{
+	static const char *const where = OWN_FILE ": answers";
+	static const char *const extract_by = "extract_by";
+	const char *keys[DSV_ANSWER_WORDS + 1] = {[DSV_ANSWER_WORDS] = extract_by};
+	const char *by = "schema";
+	dsv_code	code;
+
+	if (!json_is_object(obj))
+		return dsv_fail(err, DSV_FORMAT, "%s: \"answers\" must be an object", OWN_FILE);
+	for (int i = 0; i < DSV_ANSWER_WORDS; i++)
+		keys[i] = answer_words[i].key;
+	code = check_own_keys(obj, where, keys, DSV_ANSWER_WORDS + 1, err);
+	for (int i = 0; code == DSV_OK && i < DSV_ANSWER_WORDS; i++)
+	{
+		const char *word = NULL;
+
+		code = dsv_json_string(obj, where, keys[i], &word, err);
+		if (code == DSV_OK && word != NULL && word[0] == '\0' && i != DSV_ANSWER_PREFIX)
+			code = dsv_fail(err, DSV_FORMAT, "%s: \"%s\" must not be empty", where, keys[i]);
+		if (code == DSV_OK && word != NULL)
+			code = copy_string(model, &model->answer_word[i], word, err);
+	}
+	if (code == DSV_OK)
+		code = dsv_json_string(obj, where, extract_by, &by, err);
+	if (code == DSV_OK && strcmp(by, "schema") != 0 && strcmp(by, "names") != 0)
+		code = dsv_fail(err, DSV_FORMAT, "%s: \"%s\" must be \"schema\" or \"names\"", where, extract_by);
+	if (code == DSV_OK)
+		code = set_builtin_answers(model, err);
+	model->info.answers.extract_by_schema = strcmp(by, "schema") == 0;
+	return code;
+}
+
+static dsv_code
 read_own(dsv_model *model, json_t *root, dsv_error *err)
 {
-	static const char *const keys[] = {"name", "notice", "tasks"};
+	static const char *const keys[] = {"name", "notice", "tasks", "answers"};
+	json_t	   *answers = json_object_get(root, "answers");
 	json_t	   *task_list = json_object_get(root, "tasks");
 	const char *name = NULL;
 	const char *notice = NULL;
@@ -128,11 +195,12 @@ read_own(dsv_model *model, json_t *root, dsv_error *err)
 
 	if (!json_is_object(root))
 		return dsv_fail(err, DSV_FORMAT, "%s is not a JSON object", OWN_FILE);
-	if ((code = check_own_keys(root, OWN_FILE, keys, 3, err)) != DSV_OK ||
+	if ((code = check_own_keys(root, OWN_FILE, keys, 4, err)) != DSV_OK ||
 		(code = dsv_json_string(root, OWN_FILE, "name", &name, err)) != DSV_OK ||
 		(code = dsv_json_string(root, OWN_FILE, "notice", &notice, err)) != DSV_OK ||
 		(name != NULL && (code = copy_string(model, &model->name, name, err)) != DSV_OK) ||
-		(notice != NULL && (code = copy_string(model, &model->notice, notice, err)) != DSV_OK))
+		(notice != NULL && (code = copy_string(model, &model->notice, notice, err)) != DSV_OK) ||
+		(code = answers != NULL ? read_answers(model, answers, err) : set_builtin_answers(model, err)) != DSV_OK)
 		return code;
 	return task_list != NULL ? read_tasks(model, task_list, err) : set_builtin_tasks(model, err);
 }
@@ -171,7 +239,11 @@ open_own(dsv_model *model, dsv_error *err)
 	if (code == DSV_OK)
 		code = read_own(model, root, err);
 	else if (code == DSV_IO && err->sys_errno == ENOENT)
+	{
 		code = set_builtin_tasks(model, err);
+		if (code == DSV_OK)
+			code = set_builtin_answers(model, err);
+	}
 	json_decref(root);
 	if (code == DSV_OK && model->name == NULL)
 		code = name_of_folder(model, err);
@@ -350,6 +422,9 @@ fill_info(dsv_model *model)
 	info->vision_layers = c->vision.layers;
 	info->experts = c->language.experts;
 	info->mla = c->language.mla;
+	info->answers.prefix = model->answer_word[DSV_ANSWER_PREFIX];
+	info->answers.yes = model->answer_word[DSV_ANSWER_YES];
+	info->answers.no = model->answer_word[DSV_ANSWER_NO];
 }
 
 static dsv_code
@@ -406,6 +481,8 @@ dsv_model_close(dsv_model *model)
 	mem = model->mem;
 	for (int i = 0; i < DSV_TASK_COUNT; i++)
 		dsv_free(&mem, model->task_prompt[i]);
+	for (int i = 0; i < DSV_ANSWER_WORDS; i++)
+		dsv_free(&mem, model->answer_word[i]);
 	dsv_free(&mem, model->name);
 	dsv_free(&mem, model->notice);
 	dsv_free(&mem, model->dir);

@@ -17,6 +17,14 @@ typedef struct dsv_special
 	int32_t		eos;
 } dsv_special;
 
+enum
+{
+	DSV_ANSWER_PREFIX,
+	DSV_ANSWER_YES,
+	DSV_ANSWER_NO,
+	DSV_ANSWER_WORDS
+};
+
 struct dsv_model
 {
 	dsv_mem		mem;
@@ -30,6 +38,7 @@ struct dsv_model
 	char	   *name;
 	char	   *notice;			/* or NULL */
 	char	   *task_prompt[DSV_TASK_COUNT];	/* NULL: not trained for it */
+	char	   *answer_word[DSV_ANSWER_WORDS];	/* behind info.answers */
 };
 
 #endif

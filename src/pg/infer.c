@@ -76,6 +76,7 @@ CopyInferResult(const InferResult *result, MemoryContext context)
 	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
 	copy->ends = copy_bytes(result->ends, result->ntokens * sizeof(int32), context);
 	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
+	copy->candidates = copy_bytes(result->candidates, result->ncandidates * sizeof(dsv_candidate), context);
 	return copy;
 }
 
@@ -86,6 +87,7 @@ FreeInferResult(InferResult *result)
 	pfree(result->logprobs);
 	pfree(result->ends);
 	pfree(result->images);
+	pfree(result->candidates);
 	pfree(result);
 }
 
@@ -93,7 +95,7 @@ Size
 InferResultSize(const InferResult *result)
 {
 	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(int32)) +
-		result->nimages * sizeof(dsv_image_info) + 128;
+		result->nimages * sizeof(dsv_image_info) + result->ncandidates * sizeof(dsv_candidate) + 128;
 }
 
 static InferResult *
@@ -119,6 +121,8 @@ sequence_result(const InferCall *call, BackendModel *backend, dsv_sequence *seq)
 		.ends = (int32 *) r->ends,
 		.nimages = r->nimages,
 		.images = (dsv_image_info *) r->images,
+		.ncandidates = r->ncandidates,
+		.candidates = (dsv_candidate *) r->candidates,
 		.oriented = !call->options.image.ignore_exif && !call->options.image.reference_decode,
 	};
 
@@ -272,6 +276,10 @@ make_key(const InferCall *call, BackendModel *backend, const char *task_prompt, 
 	appendStringInfo(&s, "%zu:%s ", strlen(task_prompt), task_prompt);
 	if (call->prompt != NULL)
 		appendStringInfo(&s, "%zu:%s ", strlen(call->prompt), call->prompt);
+	if (call->schema != NULL)
+		appendStringInfo(&s, "schema %zu:%s ", strlen(call->schema), call->schema);
+	for (int i = 0; i < call->ncandidates; i++)
+		appendStringInfo(&s, "candidate %zu:%s ", strlen(call->candidates[i]), call->candidates[i]);
 	AppendOptionsKey(&s, &call->options);
 	for (int i = 0; i < call->nimages; i++)
 		append_digest(&s, call->images[i]);
@@ -331,12 +339,28 @@ run_sequence(const InferCall *call, BackendModel *backend, dsv_engine *engine, d
 	return sequence_result(call, backend, seq);
 }
 
+static dsv_grammar *
+compile_schema(const InferCall *call)
+{
+	dsv_grammar *grammar;
+	dsv_error	err;
+
+	if (call->schema == NULL)
+		return NULL;
+	if (dsv_grammar_from_schema(call->schema, strlen(call->schema), NULL, &grammar, &err) != DSV_OK)
+		ReportEngineError(&err);
+	return grammar;
+}
+
 static InferResult *
-run_request(const InferCall *call, BackendModel *backend, const dsv_request *request)
+run_request(const InferCall *call, BackendModel *backend, dsv_request *request)
 {
 	dsv_engine *engine = GetBackendEngine(backend);
+	dsv_grammar *grammar = compile_schema(call);
 	dsv_sequence *volatile seq = NULL;
 	InferResult *result;
+
+	request->grammar = grammar;
 
 	PollStart(call->options.timeout_ms);
 	ProgressStart(dsv_task_name(call->task), call->model->name);
@@ -362,9 +386,25 @@ run_request(const InferCall *call, BackendModel *backend, const dsv_request *req
 		PollEnd();
 		ProgressEnd();
 		dsv_sequence_release(seq);
+		dsv_grammar_free(grammar);
 	}
 	PG_END_TRY();
 	return result;
+}
+
+/* The candidates as the model would write them */
+static dsv_bytes *
+prefixed_candidates(const InferCall *call, const char *prefix)
+{
+	dsv_bytes  *texts = palloc(call->ncandidates * sizeof(dsv_bytes) + 1);
+
+	for (int i = 0; i < call->ncandidates; i++)
+	{
+		char	   *s = psprintf("%s%s", prefix, call->candidates[i]);
+
+		texts[i] = (dsv_bytes) {s, strlen(s)};
+	}
+	return texts;
 }
 
 static InferResult *
@@ -393,6 +433,8 @@ compute(const InferCall *call, BackendModel *backend, const char *task_prompt)
 	turns[request.nturns++] = (dsv_turn) {DSV_ROLE_USER, p.parts, p.nparts};
 	request.images = p.images;
 	request.nimages = p.nimages;
+	request.candidates = prefixed_candidates(call, dsv_model_get_info(GetBackendModel(backend))->answers.prefix);
+	request.ncandidates = call->ncandidates;
 
 	result = run_request(call, backend, &request);
 	if (result->error.sqlerrcode == 0)
@@ -475,7 +517,7 @@ FindRowError(const InferCall *call, const InferResult *result, VlError *error)
 		VlErrorSet(error, ERRCODE_VL_TRUNCATED,
 				   psprintf("the answer was cut off after %d tokens", result->ntokens),
 				   "Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.");
-	else if (is_blank(result))
+	else if (call->ncandidates == 0 && is_blank(result))
 		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave an empty answer", "");
 	return error->sqlerrcode != 0;
 }

@@ -20,6 +20,10 @@ typedef struct InferCall
 	int			nimages;
 	char	   *prompt;			/* the caller's text in UTF-8, or NULL */
 	bool		place_images;	/* {1}, {2} ... in the prompt stand for images */
+	char	   *schema;			/* JSON Schema that the answer obeys, UTF-8, or NULL */
+	char	  **candidates;		/* answers to score instead of writing one, UTF-8, without the
+								 * model's prefix */
+	int			ncandidates;
 } InferCall;
 
 typedef struct InferResult
@@ -34,6 +38,8 @@ typedef struct InferResult
 	int32	   *ends;			/* [ntokens] bytes of text after each token */
 	int			nimages;
 	dsv_image_info *images;		/* [nimages], as stored */
+	int			ncandidates;
+	dsv_candidate *candidates;	/* [ncandidates] */
 	bool		oriented;		/* EXIF orientation was applied */
 	bool		from_memo;		/* not computed by this call */
 	char		digest[65];		/* of the model */

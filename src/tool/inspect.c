@@ -105,6 +105,8 @@ print_tensors(const dsv_safetensors *st)
 static void
 print_tasks(const dsv_model *model)
 {
+	const dsv_answers *answers = &dsv_model_get_info(model)->answers;
+
 	printf("\ntasks\n");
 	for (int t = 0; t < DSV_TASK_COUNT; t++)
 	{
@@ -116,6 +118,8 @@ print_tasks(const dsv_model *model)
 		else
 			printf("  %-13s not trained for it\n", name);
 	}
+	printf("answers       \"%s\", yes \"%s\", no \"%s\", fields by %s\n", answers->prefix, answers->yes, answers->no,
+		   answers->extract_by_schema ? "schema" : "names");
 }
 
 /* Memory of a question about one image, for the smallest and the largest grid */

@@ -655,6 +655,16 @@ test_own_file(void **state)
 	assert_string_equal(dsv_model_task_prompt(model, DSV_TASK_ASK), "Q: {} A:");
 	assert_null(dsv_model_task_prompt(model, DSV_TASK_DESCRIBE));
 	assert_null(dsv_model_task_prompt(model, DSV_TASK_GROUND));
+	assert_string_equal(dsv_model_get_info(model)->answers.yes, "Yes");
+	assert_true(dsv_model_get_info(model)->answers.extract_by_schema);
+	dsv_model_close(model);
+
+	temp_put_text(&t, "dsvl2.json", "{\"answers\":{\"prefix\":\"\",\"no\":\"nein\",\"extract_by\":\"names\"}}");
+	model = open_model(t.path);
+	assert_string_equal(dsv_model_get_info(model)->answers.prefix, "");
+	assert_string_equal(dsv_model_get_info(model)->answers.yes, "Yes");
+	assert_string_equal(dsv_model_get_info(model)->answers.no, "nein");
+	assert_false(dsv_model_get_info(model)->answers.extract_by_schema);
 	dsv_model_close(model);
 
 	temp_put_text(&t, "dsvl2.json", "{\"name\":\"x\"}");
@@ -685,6 +695,10 @@ test_wrong_own_file(void **state)
 		{"{\"tasks\":{\"ocr\":7}}", DSV_FORMAT, "\"ocr\" must be a string"},
 		{"{\"tasks\":{\"ask\":\"why\"}}", DSV_FORMAT, "\"ask\" must contain {}"},
 		{"{\"tasks\":{\"ocr\":\"{}\"}}", DSV_FORMAT, "\"ocr\" must not contain {}"},
+		{"{\"answers\":[]}", DSV_FORMAT, "\"answers\" must be an object"},
+		{"{\"answers\":{\"maybe\":\"x\"}}", DSV_UNSUPPORTED, "key \"maybe\""},
+		{"{\"answers\":{\"yes\":\"\"}}", DSV_FORMAT, "\"yes\" must not be empty"},
+		{"{\"answers\":{\"extract_by\":\"magic\"}}", DSV_FORMAT, "\"schema\" or \"names\""},
 	};
 	temp_dir	t = copy_base();
 

@@ -1,0 +1,45 @@
+/*
+ * grammar.h
+ *		Grammars over bytes, and the lazily built automaton that walks one.
+ *
+ * A dsv_grammar is immutable.  A dsv_automaton belongs to one sequence: it names the states
+ * that were reached by small numbers and remembers their transitions, in memory taken at
+ * its creation.  States are deterministic: a text leads to one state, whatever the grammar
+ * leaves open between alternatives.
+ */
+#ifndef DSV_GRAMMAR_H
+#define DSV_GRAMMAR_H
+
+#include "mem.h"
+
+typedef struct dsv_automaton dsv_automaton;
+
+/* dsv_automaton_next: no text of the grammar goes on this way */
+#define DSV_STATE_DEAD (-1)
+/* dsv_automaton_next: the memory is full, see dsv_automaton_restart */
+#define DSV_STATE_FULL (-2)
+
+/* Takes about `memory` bytes, all that it will ever need.  Errors: NOMEM, LIMIT (the memory cannot
+ * hold even a few states of this grammar). */
+dsv_code	dsv_automaton_create(const dsv_grammar *grammar, size_t memory, const dsv_mem *mem,
+								 dsv_automaton **out, dsv_error *err);
+void		dsv_automaton_destroy(dsv_automaton *a);
+
+/* The state before the first byte.  States are numbered 0 .. dsv_automaton_states(a) - 1. */
+int32_t		dsv_automaton_start(dsv_automaton *a);
+int			dsv_automaton_states(const dsv_automaton *a);
+
+/* From every state that is not dead some text of the grammar can be completed. */
+int32_t		dsv_automaton_next(dsv_automaton *a, int32_t state, uint8_t byte);
+
+/* The text that led here is complete (it may still be possible to go on). */
+bool		dsv_automaton_accepts(const dsv_automaton *a, int32_t state);
+
+/* The bytes that every text of the grammar has next, up to where it branches or may end; how
+ * many there are, at most max. */
+int			dsv_automaton_forced(dsv_automaton *a, int32_t state, uint8_t *out, int max);
+
+/* Forgets all states but the given one; its new number is returned, all others are void. */
+int32_t		dsv_automaton_restart(dsv_automaton *a, int32_t state);
+
+#endif
