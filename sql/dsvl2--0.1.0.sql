@@ -204,6 +204,23 @@ RETURNS SETOF text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 100 
 COMMENT ON FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) IS
   'answer to a question about an image, row by row while it is written';
 
+CREATE FUNCTION @extschema@.vl_ask_batch(images bytea[], prompt text, model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_ask_batch(images bytea[], prompts text[], model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME', 'vl_ask_batch_many' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) IS
+  'answers to a question about each of several images, a row for each';
+COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) IS
+  'answers to a question about each of several images, each with its own question';
+
 -- ---- what \df+ and \d+ say ----
 
 COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';
