@@ -221,6 +221,16 @@ COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) IS
 COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) IS
   'answers to a question about each of several images, each with its own question';
 
+CREATE FUNCTION @extschema@.vl_map(query text, task text DEFAULT 'ask', prompt text DEFAULT NULL,
+                                   fields jsonb DEFAULT NULL, model text DEFAULT NULL,
+                                   options jsonb DEFAULT NULL)
+RETURNS TABLE (key text, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE COST 1000000 ROWS 1000 PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) IS
+  'a task over the rows (key, image[, prompt]) of a query, a row for each';
+
 -- ---- what \df+ and \d+ say ----
 
 COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';

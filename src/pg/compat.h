@@ -28,6 +28,13 @@
 #define MyBackendSlot	((int) MyBackendId - 1)
 #endif
 
+/* The next n rows of a query that may be run again for more */
+#if PG_VERSION_NUM >= 180000
+#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n)
+#else
+#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n, false)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define DSVL2_MODULE_MAGIC	PG_MODULE_MAGIC_EXT(.name = "dsvl2", .version = DSV_VERSION)
 #else
