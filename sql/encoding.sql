@@ -24,6 +24,9 @@ SELECT label, x1 FROM vl_parse_boxes('<|ref|>Größe<|/ref|><|det|>[[1, 2, 3, 4]
 -- names in messages, as they were typed
 SELECT vl_ocr(image, model => 'größer') FROM picture;
 SELECT vl_ocr(image, options => '{"größe": 1}') FROM picture;
+SELECT string_agg(piece, '') = vl_ask(image, 'Read all the text in the image.') AS streams_the_same
+  FROM picture, LATERAL (SELECT vl_ask_stream(image, 'Read all the text in the image.') AS piece) s
+ GROUP BY image;
 -- an answer that the database cannot hold is an error of the conversion
 SELECT vl_ask(:'gray'::bytea, 'Total?', 'tiny', '{"max_tokens": 40}');
 \echo :LAST_ERROR_SQLSTATE
