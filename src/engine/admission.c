@@ -192,7 +192,7 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	shape.chunk_max = dsv_engine_chunk(engine, shape.nprompt);
 	shape.npages = dsv_ceil_div(shape.nprompt + max_tokens, DSV_KV_PAGE);
 	dsv_sequence_layout(engine, &shape, a->request, a->tower_tiles, &arena);
-	rows = dsv_max(shape.chunk_max, DSV_MAX_SEQUENCES);
+	rows = dsv_max(shape.chunk_max, DSV_DECODE_ROWS);
 	positions = shape.npages * DSV_KV_PAGE;
 	need = arena.used + grown_scratch(engine, rows, positions);
 	if (limit > 0 && need > limit && engine->sequences == NULL)

@@ -499,8 +499,8 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 									 dsv_error *err);
 
 /*
- * One bounded piece of work: a tile, a layer of a prefill, or one token for every
- * decoding sequence.  DSV_OK with nothing to do.  CANCELED: the poll callback
+ * One bounded piece of work: a tile, a layer of a prefill, or a pass over the tokens that
+ * decoding sequences have not fed to the model yet (one each, more after a rewind).  DSV_OK with nothing to do.  CANCELED: the poll callback
  * stopped the piece, and every sequence in it has failed; the engine goes on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);

@@ -19,8 +19,11 @@
 #include "tile_cache.h"
 #include "vision.h"
 
-/* Sequences that may decode together; also the rows a decode pass needs at most. */
+/* Sequences that may decode together */
 #define DSV_MAX_SEQUENCES 64
+
+/* Rows of a decode pass at most, one for each sequence at least */
+#define DSV_DECODE_ROWS 64
 
 /* Rows of the output matrix' product at a time: bounds the scratch for logits. */
 #define DSV_LOGIT_ROWS 8
@@ -118,7 +121,7 @@ struct dsv_engine
 	int			scratch_threads;
 	dsv_vision_scratch vision;
 	dsv_language_scratch language;
-	float	   *decode_x;		/* [DSV_MAX_SEQUENCES, hidden] */
+	float	   *decode_x;		/* [DSV_DECODE_ROWS, hidden] */
 	float	   *decode_logits;	/* [DSV_LOGIT_ROWS, vocab] */
 
 	dsv_sequence *sequences;	/* in order of admission */

@@ -1,7 +1,7 @@
 /*
  * step.c
- *		dsv_engine_step: one tile, one layer of a prefill, or one token for every decoding
- *		sequence.  Nothing is allocated here, and everything that outlives a step is in
+ *		dsv_engine_step: one tile, one layer of a prefill, or one pass for all decoding
+ *		sequences.  Nothing is allocated here, and everything that outlives a step is in
  *		the sequences and the pages.
  */
 #include <string.h>
@@ -169,24 +169,107 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	return DSV_OK;
 }
 
-/* One position for each of the sequences: the first token of the answer that is not in the
- * pages yet (more than one waits only after a rewind that forced tokens). */
+/* ---- decode ---- */
+
+/* A pass over the tokens of answers that are not in the pages yet: one a sequence, more after
+ * tokens that were not chosen one by one. */
+typedef struct decode_pass
+{
+	dsv_sequence **seqs;
+	int			n;
+	int			take[DSV_MAX_SEQUENCES];	/* rows of each sequence */
+	int			rows;
+	dsv_segment segments[DSV_DECODE_ROWS];
+} decode_pass;
+
+static int
+pending_rows(const dsv_sequence *seq)
+{
+	return seq->nanswer - seq->fed;
+}
+
+/* One row each in turn while there is room: nobody waits for another's many. */
+static void
+share_rows(decode_pass *p)
+{
+	bool		more = true;
+
+	while (more && p->rows < DSV_DECODE_ROWS)
+	{
+		more = false;
+		for (int i = 0; i < p->n && p->rows < DSV_DECODE_ROWS; i++)
+			if (p->take[i] < pending_rows(p->seqs[i]))
+			{
+				p->take[i]++;
+				p->rows++;
+				more = true;
+			}
+	}
+}
+
+static void
+embed_pending(dsv_engine *engine, decode_pass *p)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		const dsv_sequence *seq = p->seqs[i];
+
+		p->segments[i] = (dsv_segment) {seq->pages, seq->nprompt + seq->fed, p->take[i], row};
+		for (int k = 0; k < p->take[i]; k++)
+			embed_token(engine, seq->answer[seq->fed + k], engine->decode_x + (size_t) row++ * hidden);
+	}
+}
+
+/* The sequences whose last token has gone through choose the next one from its row's logits. */
+static void
+advance_fed(dsv_engine *engine, decode_pass *p)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			vocab = engine->model->config.language.vocab;
+	dsv_sequence *ready[DSV_MAX_SEQUENCES];
+	int			n = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		dsv_sequence *seq = p->seqs[i];
+		int			last = p->segments[i].row0 + p->take[i] - 1;
+
+		seq->fed += p->take[i];
+		if (pending_rows(seq) > 0)
+			continue;
+		/* rows move to the front only */
+		memmove(engine->decode_x + (size_t) n * hidden, engine->decode_x + (size_t) last * hidden,
+				hidden * sizeof(float));
+		ready[n++] = seq;
+	}
+	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
+	{
+		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
+
+		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
+					  engine->decode_logits);
+		for (int r = 0; r < rows; r++)
+		{
+			memcpy(ready[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
+			dsv_sequence_advance(ready[i + r]);
+		}
+	}
+}
+
 static dsv_code
 step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 {
-	const dsv_config *config = &engine->model->config;
-	int			hidden = config->language.hidden;
-	int			vocab = config->language.vocab;
 	double		start = dsv_now_ms();
-	dsv_segment segments[DSV_MAX_SEQUENCES];
-	dsv_pass	pass = {segments, n, n, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	decode_pass p = {.seqs = seqs, .n = n};
+	dsv_pass	pass;
 
-	for (int i = 0; i < n; i++)
-	{
-		embed_token(engine, seqs[i]->answer[seqs[i]->fed], engine->decode_x + (size_t) i * hidden);
-		segments[i] = (dsv_segment) {seqs[i]->pages, seqs[i]->nprompt + seqs[i]->fed, 1, i};
-	}
-	for (int layer = 0; layer < config->language.layers; layer++)
+	share_rows(&p);
+	embed_pending(engine, &p);
+	pass = (dsv_pass) {p.segments, n, p.rows, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	for (int layer = 0; layer < engine->model->config.language.layers; layer++)
 	{
 		if (dsv_poll_canceled(engine->compute.poll))
 		{
@@ -196,21 +279,9 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 		}
 		run_layer(engine, layer, &pass);
 	}
-	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
-	{
-		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
-
-		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
-					  engine->decode_logits);
-		for (int r = 0; r < rows; r++)
-			memcpy(seqs[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
-	}
+	advance_fed(engine, &p);
 	for (int i = 0; i < n; i++)
-	{
-		if (++seqs[i]->fed == seqs[i]->nanswer)
-			dsv_sequence_advance(seqs[i]);
-		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) / n;
-	}
+		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) * p.take[i] / p.rows;
 	return DSV_OK;
 }
 
