@@ -330,10 +330,14 @@ typedef struct dsv_request
 	const dsv_grammar *grammar; /* the answer obeys it; must outlive the sequence; or NULL */
 
 	/* Continuations of the prompt to be scored instead of generating an answer, each text as
-	 * it would be written, prefix included; or none.  Not together with grammar or stop. */
+	 * it would be written, prefix included; or none.  Not together with grammar or stop; sampling
+	 * and max_tokens count for nothing. */
 	const dsv_bytes *candidates;
 	int			ncandidates;
 } dsv_request;
+
+/* Candidates of a request at most */
+#define DSV_SCORE_MAX 1024
 
 typedef enum dsv_state
 {
@@ -360,7 +364,7 @@ const char *dsv_finish_name(dsv_finish finish);
 typedef struct dsv_progress
 {
 	dsv_state	state;
-	int64_t		done;			/* tile-layers, layers or tokens, by state */
+	int64_t		done;			/* tile-layers, layers or tokens, by state; tokens of candidates */
 	int64_t		total;
 	int			output_tokens;
 } dsv_progress;
@@ -471,7 +475,7 @@ void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
- * takes for a greedy request without stop strings; `tiles` views of pictures add their rows, but
+ * takes for a greedy request without stop strings or candidates; `tiles` views of pictures add their rows, but
  * not the few hundred bytes of bookkeeping of each picture nor its pixels. */
 typedef struct dsv_memory
 {
@@ -499,8 +503,9 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 									 dsv_error *err);
 
 /*
- * One bounded piece of work: a tile, a layer of a prefill, or one token for every
- * decoding sequence that is not paused.  DSV_OK with nothing to do.  CANCELED: the poll callback
+ * One bounded piece of work: a tile, a layer of a prefill, or a pass over the tokens that
+ * decoding sequences which are not paused have not fed to the model yet (one each, more after
+ * a rewind or a forced run).  DSV_OK with nothing to do.  CANCELED: the poll callback
  * stopped the piece, and every sequence in it has failed; the engine goes on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);

@@ -15,12 +15,16 @@
 #include "model.h"
 #include "prompt.h"
 #include "sample.h"
+#include "score.h"
 #include "tile.h"
 #include "tile_cache.h"
 #include "vision.h"
 
-/* Sequences that may decode together; also the rows a decode pass needs at most. */
+/* Sequences that may decode together */
 #define DSV_MAX_SEQUENCES 64
+
+/* Rows of a decode pass at most, one for each sequence at least */
+#define DSV_DECODE_ROWS 64
 
 /* Rows of the output matrix' product at a time: bounds the scratch for logits. */
 #define DSV_LOGIT_ROWS 8
@@ -89,7 +93,8 @@ struct dsv_sequence
 	float	   *logprobs;		/* [max_tokens] */
 	int32_t    *ends;			/* [max_tokens] length of the text after each token */
 	int			nanswer;
-	int			fed;			/* tokens of the answer whose keys and values are in the pages */
+	int			fed;			/* tokens of the answer whose keys and values are in the pages; with
+								 * candidates, nodes of their tree whose logits are known */
 	int			max_tokens;
 	dsv_text	text;			/* capacity for max_tokens pieces */
 	size_t		text_end;		/* the answer's end: a stop string is cut off */
@@ -97,6 +102,7 @@ struct dsv_sequence
 	bool		keep_special;
 	dsv_bytes  *stop;			/* [nstop], bytes in the arena */
 	int			nstop;
+	dsv_score	score;			/* candidates, no answer is generated; or nnodes = 0 */
 	dsv_finish	finish;
 	dsv_usage	usage;
 	dsv_result	result;
@@ -122,7 +128,7 @@ struct dsv_engine
 	int			scratch_threads;
 	dsv_vision_scratch vision;
 	dsv_language_scratch language;
-	float	   *decode_x;		/* [DSV_MAX_SEQUENCES, hidden] */
+	float	   *decode_x;		/* [DSV_DECODE_ROWS, hidden] */
 	float	   *decode_logits;	/* [DSV_LOGIT_ROWS, vocab] */
 
 	dsv_sequence *sequences;	/* in order of admission */
@@ -158,5 +164,8 @@ const float *dsv_sequence_image_row(const dsv_sequence *seq, int position);
 /* sequence.c: chooses the next token from seq->logits and takes it into the answer, or
  * ends the sequence */
 void		dsv_sequence_advance(dsv_sequence *seq);
+
+/* The same for a sequence with candidates: logits[vocab] behind the next node of their tree */
+void		dsv_sequence_score(dsv_sequence *seq, const float *logits);
 
 #endif

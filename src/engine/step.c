@@ -1,7 +1,7 @@
 /*
  * step.c
- *		dsv_engine_step: one tile, one layer of a prefill, or one token for every decoding
- *		sequence.  Nothing is allocated here, and everything that outlives a step is in
+ *		dsv_engine_step: one tile, one layer of a prefill, or one pass for all decoding
+ *		sequences.  Nothing is allocated here, and everything that outlives a step is in
  *		the sequences and the pages.
  */
 #include <string.h>
@@ -119,6 +119,19 @@ output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *log
 	dsv_linear_run(&engine->compute, &head, h, hidden, rows, logits, head.w.rows, DSV_STORE_F32, false);
 }
 
+/* logits[vocab] behind the last token fed, or behind the prompt */
+static void
+take_logits(dsv_sequence *seq, const float *logits)
+{
+	if (seq->score.nnodes > 0)
+	{
+		dsv_sequence_score(seq, logits);
+		return;
+	}
+	memcpy(seq->logits, logits, seq->engine->model->config.language.vocab * sizeof(float));
+	dsv_sequence_advance(seq);
+}
+
 /* The prompt is in the pages: its full pages get their names, its last row gives the first token. */
 static void
 end_prefill(dsv_engine *engine, dsv_sequence *seq)
@@ -129,11 +142,10 @@ end_prefill(dsv_engine *engine, dsv_sequence *seq)
 	if (seq->cacheable)
 		for (int i = seq->cached / DSV_KV_PAGE; i < seq->nprompt / DSV_KV_PAGE; i++)
 			dsv_kv_publish(&engine->kv, seq->pages[i], &seq->names[i]);
-	output_logits(engine, last, 1, engine->language.h, seq->logits);
+	output_logits(engine, last, 1, engine->language.h, seq->prompt_logits);
 	trace_rows(engine, DSV_TRACE_FINAL, config->language.layers, seq->nprompt - 1, 1, engine->language.h);
-	memcpy(seq->prompt_logits, seq->logits, config->language.vocab * sizeof(float));
 	seq->state = DSV_STATE_DECODE;
-	dsv_sequence_advance(seq);
+	take_logits(seq, seq->prompt_logits);
 }
 
 static dsv_code
@@ -171,24 +183,147 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	return DSV_OK;
 }
 
-/* One position for each of the sequences: the first token of the answer that is not in the
- * pages yet (more than one waits only after a rewind that forced tokens). */
+/* ---- decode ---- */
+
+/*
+ * A pass over tokens that are not in the pages yet.  An answer has one, or more after a rewind
+ * that forced some, and only the last one's logits are asked for.  Candidates have the nodes of
+ * their tree, each a row whose logits are asked for; a branch overwrites the positions of the one
+ * before, which is why it is a segment of its own.
+ */
+typedef struct decode_pass
+{
+	dsv_sequence **seqs;
+	int			n;
+	int			take[DSV_MAX_SEQUENCES];	/* rows of each sequence */
+	int			rows;
+	dsv_segment segments[DSV_DECODE_ROWS];
+	int			nsegments;
+} decode_pass;
+
+static int
+pending_rows(const dsv_sequence *seq)
+{
+	return (seq->score.nnodes > 0 ? seq->score.nnodes : seq->nanswer) - seq->fed;
+}
+
+/* Token of the i-th pending row, and its position in the sequence */
+static int32_t
+pending_row(const dsv_sequence *seq, int i, int *position)
+{
+	if (seq->score.nnodes > 0)
+	{
+		const dsv_score_node *node = &seq->score.nodes[seq->fed + i];
+
+		*position = seq->nprompt + node->depth - 1;
+		return node->token;
+	}
+	*position = seq->nprompt + seq->fed + i;
+	return seq->answer[seq->fed + i];
+}
+
+/* One row each in turn while there is room: nobody waits for another's many. */
+static void
+share_rows(decode_pass *p)
+{
+	bool		more = true;
+
+	while (more && p->rows < DSV_DECODE_ROWS)
+	{
+		more = false;
+		for (int i = 0; i < p->n && p->rows < DSV_DECODE_ROWS; i++)
+			if (p->take[i] < pending_rows(p->seqs[i]))
+			{
+				p->take[i]++;
+				p->rows++;
+				more = true;
+			}
+	}
+}
+
+/* Rows at positions that follow each other are one segment. */
+static void
+embed_pending(dsv_engine *engine, decode_pass *p)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		int			next = -1;
+
+		for (int k = 0; k < p->take[i]; k++, row++)
+		{
+			int			position;
+			int32_t		token = pending_row(p->seqs[i], k, &position);
+
+			embed_token(engine, token, engine->decode_x + (size_t) row * hidden);
+			if (position != next)
+				p->segments[p->nsegments++] = (dsv_segment) {p->seqs[i]->pages, position, 0, row};
+			p->segments[p->nsegments - 1].rows++;
+			next = position + 1;
+		}
+	}
+}
+
+/* Moves the rows whose logits are asked for to the front; their sequences go to owner. */
+static int
+gather_rows(dsv_engine *engine, decode_pass *p, dsv_sequence **owner)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+	int			n = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		dsv_sequence *seq = p->seqs[i];
+		bool		all = seq->score.nnodes > 0;
+		bool		last = !all && p->take[i] == pending_rows(seq);
+
+		if (!all)
+			seq->fed += p->take[i];
+		for (int k = 0; k < p->take[i]; k++, row++)
+			if (all || (last && k == p->take[i] - 1))
+			{
+				memmove(engine->decode_x + (size_t) n * hidden, engine->decode_x + (size_t) row * hidden,
+						hidden * sizeof(float));
+				owner[n++] = seq;
+			}
+	}
+	return n;
+}
+
+static void
+advance_fed(dsv_engine *engine, decode_pass *p)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			vocab = engine->model->config.language.vocab;
+	dsv_sequence *owner[DSV_DECODE_ROWS];
+	int			n = gather_rows(engine, p, owner);
+
+	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
+	{
+		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
+
+		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
+					  engine->decode_logits);
+		for (int r = 0; r < rows; r++)
+			take_logits(owner[i + r], engine->decode_logits + (size_t) r * vocab);
+	}
+}
+
 static dsv_code
 step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 {
-	const dsv_config *config = &engine->model->config;
-	int			hidden = config->language.hidden;
-	int			vocab = config->language.vocab;
 	double		start = dsv_now_ms();
-	dsv_segment segments[DSV_MAX_SEQUENCES];
-	dsv_pass	pass = {segments, n, n, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	decode_pass p = {.seqs = seqs, .n = n};
+	dsv_pass	pass;
 
-	for (int i = 0; i < n; i++)
-	{
-		embed_token(engine, seqs[i]->answer[seqs[i]->fed], engine->decode_x + (size_t) i * hidden);
-		segments[i] = (dsv_segment) {seqs[i]->pages, seqs[i]->nprompt + seqs[i]->fed, 1, i};
-	}
-	for (int layer = 0; layer < config->language.layers; layer++)
+	share_rows(&p);
+	embed_pending(engine, &p);
+	pass = (dsv_pass) {p.segments, p.nsegments, p.rows, engine->compute.mla != DSV_MLA_EXPANDED,
+	engine->decode_x};
+	for (int layer = 0; layer < engine->model->config.language.layers; layer++)
 	{
 		if (dsv_poll_canceled(engine->compute.poll))
 		{
@@ -198,21 +333,9 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 		}
 		run_layer(engine, layer, &pass);
 	}
-	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
-	{
-		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
-
-		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
-					  engine->decode_logits);
-		for (int r = 0; r < rows; r++)
-			memcpy(seqs[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
-	}
+	advance_fed(engine, &p);
 	for (int i = 0; i < n; i++)
-	{
-		if (++seqs[i]->fed == seqs[i]->nanswer)
-			dsv_sequence_advance(seqs[i]);
-		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) / n;
-	}
+		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) * p.take[i] / p.rows;
 	return DSV_OK;
 }
 
