@@ -118,8 +118,8 @@ output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *log
 }
 
 /* The prompt is in the pages: its full pages get their names, its last row gives the first token. */
-static void
-end_prefill(dsv_engine *engine, dsv_sequence *seq)
+static dsv_code
+end_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 {
 	const dsv_config *config = &engine->model->config;
 	const float *last = seq->x + (size_t) (seq->chunk_rows - 1) * config->language.hidden;
@@ -131,7 +131,7 @@ end_prefill(dsv_engine *engine, dsv_sequence *seq)
 	trace_rows(engine, DSV_TRACE_FINAL, config->language.layers, seq->nprompt - 1, 1, engine->language.h);
 	memcpy(seq->prompt_logits, seq->logits, config->language.vocab * sizeof(float));
 	seq->state = DSV_STATE_DECODE;
-	dsv_sequence_advance(seq);
+	return dsv_sequence_advance(seq, err);
 }
 
 static dsv_code
@@ -140,6 +140,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	double		start = dsv_now_ms();
 	dsv_segment segment;
 	dsv_pass	pass;
+	dsv_code	code = DSV_OK;
 
 	if (dsv_poll_canceled(engine->compute.poll))
 	{
@@ -158,7 +159,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	if (seq->layer == engine->model->config.language.layers)
 	{
 		if (seq->chunk_first + seq->chunk_rows == seq->nprompt)
-			end_prefill(engine, seq);
+			code = end_prefill(engine, seq, err);
 		else
 		{
 			seq->chunk_first += seq->chunk_rows;
@@ -166,7 +167,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 		}
 	}
 	seq->usage.prefill_ms += dsv_now_ms() - start;
-	return DSV_OK;
+	return code;
 }
 
 /* ---- decode ---- */
@@ -223,14 +224,16 @@ embed_pending(dsv_engine *engine, decode_pass *p)
 	}
 }
 
-/* The sequences whose last token has gone through choose the next one from its row's logits. */
-static void
-advance_fed(dsv_engine *engine, decode_pass *p)
+/* The sequences whose last token has gone through choose the next one from its row's logits.  One
+ * that fails there does not keep the others from it. */
+static dsv_code
+advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
 {
 	int			hidden = engine->model->config.language.hidden;
 	int			vocab = engine->model->config.language.vocab;
 	dsv_sequence *ready[DSV_MAX_SEQUENCES];
 	int			n = 0;
+	dsv_code	failed = DSV_OK;
 
 	for (int i = 0; i < p->n; i++)
 	{
@@ -253,10 +256,15 @@ advance_fed(dsv_engine *engine, decode_pass *p)
 					  engine->decode_logits);
 		for (int r = 0; r < rows; r++)
 		{
+			dsv_code	code;
+
 			memcpy(ready[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
-			dsv_sequence_advance(ready[i + r]);
+			code = dsv_sequence_advance(ready[i + r], failed == DSV_OK ? err : NULL);
+			if (failed == DSV_OK)
+				failed = code;
 		}
 	}
+	return failed;
 }
 
 static dsv_code
@@ -265,6 +273,7 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 	double		start = dsv_now_ms();
 	decode_pass p = {.seqs = seqs, .n = n};
 	dsv_pass	pass;
+	dsv_code	code;
 
 	share_rows(&p);
 	embed_pending(engine, &p);
@@ -279,10 +288,10 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 		}
 		run_layer(engine, layer, &pass);
 	}
-	advance_fed(engine, &p);
+	code = advance_fed(engine, &p, err);
 	for (int i = 0; i < n; i++)
 		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) * p.take[i] / p.rows;
-	return DSV_OK;
+	return code;
 }
 
 /* ---- scheduling ---- */
