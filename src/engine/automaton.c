@@ -512,6 +512,74 @@ dsv_automaton_forced(dsv_automaton *a, int32_t number, uint8_t *out, int max)
 	return n;
 }
 
+/* ---- free text ---- */
+
+/* Byte ranges of the characters of free text: the first byte, the one behind it, and how many
+ * there are. */
+static const struct
+{
+	uint8_t		lo;
+	uint8_t		hi;
+	uint8_t		tail;
+	uint8_t		tail_lo;
+	uint8_t		tail_hi;
+}			text_bytes[] =
+{
+	{0x20, '"' - 1, 0}, {'"' + 1, '<' - 1, 0}, {'<' + 1, '\\' - 1, 0}, {'\\' + 1, 0x7F, 0},
+	{0xC2, 0xDF, 1, 0x80, 0xBF}, {0xE0, 0xE0, 2, 0xA0, 0xBF}, {0xE1, 0xEC, 2, 0x80, 0xBF},
+	{0xED, 0xED, 2, 0x80, 0x9F}, {0xEE, 0xEF, 2, 0x80, 0xBF}, {0xF0, 0xF0, 3, 0x90, 0xBF},
+	{0xF1, 0xF3, 3, 0x80, 0xBF}, {0xF4, 0xF4, 3, 0x80, 0x8F},
+};
+
+/* Bytes lo .. hi and, behind each, `tail` continuation bytes (the first of them tail_lo .. tail_hi) lead
+ * from one node to the other.  Edges are looked at in order; a node with others is not free text. */
+static bool
+all_lead(const dsv_automaton *a, uint32_t from, unsigned lo, unsigned hi, int tail, unsigned tail_lo,
+		 unsigned tail_hi, uint32_t to)
+{
+	const dsv_node *n = &a->nodes[from];
+
+	for (int i = 0; i < n->nedges && lo <= hi; i++)
+	{
+		const dsv_edge *e = &a->edges[n->edge + i];
+
+		if (e->hi < lo)
+			continue;
+		if (e->lo > lo)
+			return false;
+		if (tail == 0 ? e->to != to :
+			a->nodes[e->to].kind != DSV_NODE_BYTES ||
+			!all_lead(a, e->to, tail_lo, tail_hi, tail - 1, 0x80, 0xBF, to))
+			return false;
+		lo = e->hi + 1u;
+	}
+	return lo > hi;
+}
+
+/* The first configuration alone is looked at: its successors come first, so that no budget can
+ * take them away. */
+bool
+dsv_automaton_takes_text(const dsv_automaton *a, int32_t number, int chars)
+{
+	const state *s = &a->states[number];
+	const config *c = configs_of(a, s);
+	const dsv_node *then;
+	uint32_t	to;
+
+	if (s->n == 0 || (to = target(a, c, 'a')) == DSV_NODE_NONE)
+		return false;
+	then = &a->nodes[to];
+	if (to != c->node &&
+		(then->kind != DSV_NODE_LOOP || a->edges[then->edge].to != c->node ||
+		 (then->max != DSV_COUNT_UNLIMITED && (int64_t) then->max - c->count + 1 < chars)))
+		return false;
+	for (size_t i = 0; i < sizeof(text_bytes) / sizeof(text_bytes[0]); i++)
+		if (!all_lead(a, c->node, text_bytes[i].lo, text_bytes[i].hi, text_bytes[i].tail, text_bytes[i].tail_lo,
+					  text_bytes[i].tail_hi, to))
+			return false;
+	return true;
+}
+
 /* ---- starting over ---- */
 
 static void

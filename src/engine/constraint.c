@@ -15,8 +15,9 @@
  * is left to the model, and as the state is that of before those bytes, the mask there has just
  * the tokens that spell them, reach beyond them, or begin them.
  *
- * When the automaton's memory is full it forgets all states but those of the walk in progress,
- * and with them the masks.  No result depends on when that happens.
+ * When the automaton's memory is full it forgets all states but the answer's, and with them the
+ * masks; the walk in progress finds its states again by their bytes.  No result depends on when
+ * that happens.
  */
 #include "constraint.h"
 
@@ -27,8 +28,8 @@
 /* States while the answer's prefix is written: IN_PREFIX + bytes written */
 #define IN_PREFIX 0x40000000
 
-/* A run, a token that reaches beyond it, and a special token in that one's way */
-#define PATH (DSV_RUN + 2 * DSV_TRIE_DEPTH + 2)
+/* Bytes of a walk: a run, a token that reaches beyond it, a special token in that one's way */
+#define PATH (DSV_RUN + 2 * DSV_TRIE_DEPTH)
 
 /* For the encoder: its text, its tables, and what the regular expressions need */
 #define SCRATCH (128 * 1024)
@@ -38,7 +39,8 @@
 void
 dsv_constraint_layout(dsv_constraint *c, dsv_arena *arena)
 {
-	c->path = dsv_arena_take(arena, PATH, sizeof(int32_t));
+	c->path = dsv_arena_take(arena, PATH + 1, sizeof(int32_t));
+	c->bytes = dsv_arena_take(arena, PATH, 1);
 	c->masks = dsv_arena_take(arena, (size_t) DSV_MASKS * c->trie->words, sizeof(uint32_t));
 	c->scratch = dsv_arena_take(arena, SCRATCH, 1);
 }
@@ -80,33 +82,38 @@ accepts(const dsv_constraint *c, int32_t state)
 	return state < IN_PREFIX && dsv_automaton_accepts(c->automaton, state);
 }
 
-/* The automaton forgets all states but path[0 .. n). */
+/* The automaton is full: it forgets all but the answer's state, from which the walk's are found
+ * again, up to path[n]. */
 static void
-make_room(dsv_constraint *c, int n)
+start_over(dsv_constraint *c, int n)
 {
-	int			first = 0;
+	bool		in_prefix = c->path[0] >= IN_PREFIX;
+	int32_t		state = dsv_automaton_restart(c->automaton,
+											  in_prefix ? dsv_automaton_start(c->automaton) : c->path[0]);
 
-	while (first < n && c->path[first] >= IN_PREFIX)
-		first++;
-	dsv_automaton_restart(c->automaton, c->path + first, n - first);
 	forget_masks(c);
+	if (!in_prefix)
+		c->path[0] = state;
+	for (int i = 0; i < n; i++)
+	{
+		c->path[i + 1] = next_state(c, c->path[i], c->bytes[i]);
+		if (c->path[i + 1] == DSV_STATE_FULL)
+		{
+			c->broken = true;
+			return;
+		}
+	}
 }
 
 /* path[at + 1] = the state behind path[at] and a byte; false when that is dead. */
 static bool
 extend(dsv_constraint *c, int at, uint8_t byte)
 {
-	int32_t		state = next_state(c, c->path[at], byte);
-
-	if (state == DSV_STATE_FULL)
-	{
-		make_room(c, at + 1);
-		state = next_state(c, c->path[at], byte);
-		if (state == DSV_STATE_FULL)
-			c->broken = true;
-	}
-	c->path[at + 1] = state;
-	return state >= 0;
+	c->bytes[at] = byte;
+	c->path[at + 1] = next_state(c, c->path[at], byte);
+	if (c->path[at + 1] == DSV_STATE_FULL)
+		start_over(c, at + 1);
+	return !c->broken && c->path[at + 1] >= 0;
 }
 
 /* ---- walking tries ---- */
@@ -228,7 +235,7 @@ make_mask(dsv_constraint *c, uint32_t *mask)
 {
 	const dsv_vocab_trie *t = c->trie;
 
-	if (takes_plain_text(c))
+	if (c->path[0] < IN_PREFIX && dsv_automaton_takes_text(c->automaton, c->path[0], DSV_PLAIN_CHARS))
 	{
 		memcpy(mask, t->plain, (size_t) t->words * sizeof(*mask));
 		walk(c, t->plain_end, t->other_end, 0, mask);
@@ -257,7 +264,7 @@ dsv_constraint_mask(dsv_constraint *c)
 		c->mask_state[slot] = c->path[0];	/* the walk may have numbered the states anew */
 	}
 	c->mask_used[slot] = ++c->clock;
-	for (int i = 0; i < c->trie->words; i++)
+	for (int i = 0; i < c->trie->words && !c->broken; i++)
 		if (mask[i] != 0)
 			return mask;
 	return NULL;
@@ -289,22 +296,23 @@ block_free(void *ud, void *ptr)
 {
 }
 
-/* The bytes that must come next, whole characters only */
+/* The bytes that must come next, whole characters only; path[n] is the state behind n of them. */
 static int
 forced_bytes(dsv_constraint *c, char run[DSV_RUN])
 {
-	int32_t		state = c->path[0];
 	int			n = 0;
 	int			whole = 0;
 	int			size;
 
-	for (; state >= IN_PREFIX && n < DSV_RUN; n++)
+	for (; n < DSV_RUN; n++)
 	{
-		run[n] = c->prefix[state - IN_PREFIX];
-		state = next_state(c, state, (uint8_t) run[n]);
+		if (c->path[n] >= IN_PREFIX)
+			run[n] = c->prefix[c->path[n] - IN_PREFIX];
+		else if (dsv_automaton_forced(c->automaton, c->path[n], (uint8_t *) run + n, 1) == 0)
+			break;
+		if (!extend(c, n, (uint8_t) run[n]))
+			break;
 	}
-	if (n < DSV_RUN)
-		n += dsv_automaton_forced(c->automaton, state, (uint8_t *) run + n, DSV_RUN - n);
 	while (whole < n && dsv_utf8_next(run + whole, (size_t) (n - whole), &size) == DSV_UTF8_CHAR)
 		whole += size;
 	return whole;

@@ -36,8 +36,9 @@ typedef struct dsv_constraint
 	dsv_automaton *automaton;	/* NULL: no grammar; owned by the sequence */
 
 	int32_t    *path;			/* states; [0] is the answer's, those behind it are a walk's */
+	uint8_t    *bytes;			/* [i] leads from path[i] to path[i + 1] */
 	bool		settled;		/* nothing is forced in this state */
-	bool		broken;			/* the automaton could not hold the states of a walk */
+	bool		broken;			/* the automaton cannot hold the states of a walk */
 	uint32_t   *masks;			/* [DSV_MASKS][trie->words] */
 	int32_t		mask_state[DSV_MASKS];	/* or -1 */
 	uint64_t	mask_used[DSV_MASKS];

@@ -150,7 +150,7 @@ void		dsv_engine_drop_scratch(dsv_engine *engine);	/* no sequence may be left */
 const float *dsv_sequence_image_row(const dsv_sequence *seq, int position);
 
 /* sequence.c: chooses the next token from seq->logits and takes it and what it entails into the
- * answer, or ends the sequence.  Errors: SCHEMA, INTERNAL; the sequence has failed then. */
+ * answer, or ends the sequence.  Errors: SCHEMA, LIMIT; the sequence has failed then. */
 dsv_code	dsv_sequence_advance(dsv_sequence *seq, dsv_error *err);
 
 #endif

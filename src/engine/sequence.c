@@ -90,7 +90,8 @@ fail_constraint(dsv_sequence *seq, dsv_error *err)
 {
 	seq->state = DSV_STATE_FAILED;
 	if (seq->constraint.broken)
-		return dsv_fail(err, DSV_INTERNAL, "memory of a constrained answer's automaton is too small");
+		return dsv_fail(err, DSV_LIMIT, "grammar is too ambiguous: its states do not fit into %zu bytes",
+						DSV_AUTOMATON_MEMORY);
 	dsv_fail(err, DSV_SCHEMA, "no token of the model can go on with the answer");
 	dsv_detail(err, "After %zu bytes the grammar asks for text that the vocabulary cannot spell.",
 			   seq->text.len);
@@ -98,26 +99,27 @@ fail_constraint(dsv_sequence *seq, dsv_error *err)
 }
 
 /*
- * Greedy choice is made freely first: it is mostly one that the grammar allows, and then no mask
- * is needed.  A draw needs the mask, or it would be from another distribution.
+ * The next token, or -1 when the grammar allows none.  Greedy choice is made freely first: it is
+ * mostly one that the grammar allows, and then no mask is needed.  A draw needs the mask, or it
+ * would be from another distribution.
  */
-static dsv_code
-choose(dsv_sequence *seq, int32_t *token, dsv_error *err)
+static int32_t
+choose(dsv_sequence *seq)
 {
 	dsv_constraint *c = &seq->constraint;
 	const uint32_t *allowed;
 
 	if (c->automaton == NULL || seq->sampler.options.temperature <= 0)
 	{
-		*token = dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, NULL);
-		if (c->automaton == NULL || dsv_constraint_allows(c, *token))
-			return DSV_OK;
+		int32_t		token = dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, NULL);
+
+		if (c->automaton == NULL || dsv_constraint_allows(c, token))
+			return token;
 	}
 	allowed = dsv_constraint_mask(c);
 	if (allowed == NULL)
-		return fail_constraint(seq, err);
-	*token = dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, allowed);
-	return DSV_OK;
+		return -1;
+	return dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, allowed);
 }
 
 dsv_code
@@ -126,7 +128,6 @@ dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 	const dsv_engine *engine = seq->engine;
 	int			vocab = engine->model->config.language.vocab;
 	int32_t		token;
-	dsv_code	code;
 
 	if (engine->options.trace != NULL)
 	{
@@ -137,9 +138,9 @@ dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 	}
 	if (append_forced(seq))		/* at the beginning of the answer, or after a rewind */
 		return DSV_OK;
-	code = choose(seq, &token, err);
-	if (code != DSV_OK)
-		return code;
+	token = choose(seq);
+	if (token < 0)
+		return fail_constraint(seq, err);
 	if (token == engine->model->special.eos)
 	{
 		finish(seq, DSV_FINISH_STOP);

