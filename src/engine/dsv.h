@@ -296,9 +296,24 @@ typedef struct dsv_grammar dsv_grammar;
 dsv_code	dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem,
 									dsv_grammar **out, dsv_error *err);
 
+/*
+ * The same for a schema of single values (nothing but strings, numbers, true, false and null): the
+ * answer is the value itself, so a string stands without quotes and escapes.
+ */
+dsv_code	dsv_grammar_from_value_schema(const char *schema, size_t len, const dsv_mem *mem,
+										  dsv_grammar **out, dsv_error *err);
+
 /* Exactly one of n texts.  Errors: INPUT (none, or an empty one), LIMIT, NOMEM. */
 dsv_code	dsv_grammar_from_choices(const dsv_bytes *texts, int n, const dsv_mem *mem,
 									 dsv_grammar **out, dsv_error *err);
+
+/*
+ * "<|ref|>LABEL<|/ref|><|det|>[[x1, y1, x2, y2], ...]<|/det|>" with whole numbers from 0 to 999
+ * and one to max_boxes boxes (0 = no limit).  label NULL: any text that holds no "<".  Errors: INPUT
+ * (the label is empty, not UTF-8 or holds "<|"), LIMIT, NOMEM.
+ */
+dsv_code	dsv_grammar_for_boxes(const dsv_bytes *label, int max_boxes, const dsv_mem *mem,
+								  dsv_grammar **out, dsv_error *err);
 
 /* Immutable; it may be shared by sequences and must outlive them. */
 void		dsv_grammar_free(dsv_grammar *grammar);

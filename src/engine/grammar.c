@@ -1,6 +1,6 @@
 /*
  * grammar.c
- *		Finishing grammars, and those that need no schema.
+ *		Finishing grammars: heights, nesting, classes of bytes.
  *
  * A finished grammar is checked as a graph, whoever made it: the automaton relies on heights and on
  * there being no way around without a byte.
@@ -344,50 +344,4 @@ dsv_grammar_free(dsv_grammar *grammar)
 	dsv_free(grammar->mem, grammar->nodes);
 	dsv_free(grammar->mem, grammar->edges);
 	dsv_free(grammar->mem, grammar);
-}
-
-/* ---- choices ---- */
-
-static dsv_code
-check_choices(const dsv_bytes *texts, int n, dsv_error *err)
-{
-	size_t		total = 0;
-
-	if (n < 1)
-		return dsv_fail(err, DSV_INPUT, "no choices were given");
-	for (int i = 0; i < n; i++)
-	{
-		if (texts[i].len == 0)
-			return dsv_fail(err, DSV_INPUT, "choice %d is empty", i + 1);
-		if (texts[i].len > DSV_GRAMMAR_MAX_TEXT || total + texts[i].len > DSV_GRAMMAR_MAX_TEXT)
-			return dsv_fail(err, DSV_LIMIT, "choices are longer than %d bytes",
-							DSV_GRAMMAR_MAX_TEXT);
-		total += texts[i].len;
-	}
-	return DSV_OK;
-}
-
-dsv_code
-dsv_grammar_from_choices(const dsv_bytes *texts, int n, const dsv_mem *mem, dsv_grammar **out,
-						 dsv_error *err)
-{
-	dsv_code	code = check_choices(texts, n, err);
-	dsv_builder b;
-	dsv_bytes  *sorted;
-	uint32_t	start;
-
-	*out = NULL;
-	if (code != DSV_OK)
-		return code;
-	sorted = dsv_alloc(mem, (size_t) n, sizeof(*sorted));
-	if (sorted == NULL)
-		return dsv_fail_nomem(err, (size_t) n * sizeof(*sorted));
-	memcpy(sorted, texts, (size_t) n * sizeof(*sorted));
-	dsv_builder_init(&b, mem, err);
-	start = dsv_node_texts(&b, sorted, (size_t) n, b.end);
-	dsv_free(mem, sorted);
-	dsv_builder_analyse(&b);
-	code = dsv_builder_finish(&b, start, out);
-	dsv_builder_free(&b);
-	return code;
 }

@@ -155,13 +155,17 @@ typedef struct dsv_char_range
 /*
  * Defines a reserved node as the inside of a JSON string: one character, written canonically
  * (escaped where JSON must, as itself otherwise, U+0000 never), of ascending disjoint ranges; or
- * the closing quote, which leads to `close` unless that is DSV_NODE_NONE.
+ * the closing quote, which leads to `close` unless that is DSV_NODE_NONE.  A bare string has no
+ * escapes, and goes on with `close` itself.
  */
 void		dsv_node_define_chars(dsv_builder *b, uint32_t node, const dsv_char_range *ranges,
 								  size_t nranges, uint32_t close);
 
 /* A whole string of min to max characters, quotes included. */
 uint32_t	dsv_node_string(dsv_builder *b, uint32_t min, uint32_t max, uint32_t next);
+
+/* A quote, unless strings are bare. */
+uint32_t	dsv_node_quote(dsv_builder *b, uint32_t next);
 
 /* The canonical JSON text of a string is appended. */
 bool		dsv_text_add_json_string(const dsv_mem *mem, dsv_text *out, const char *s, size_t len);
@@ -191,5 +195,12 @@ dsv_wide	dsv_wide_from_int(int64_t n);
 /* bounds->lo <= bounds->hi, both within 15 digits before the point and multiples of
  * 10^exponent. */
 uint32_t	dsv_node_number(dsv_builder *b, const dsv_number_bounds *bounds, uint32_t next);
+
+/* ---- days and times (grammar_date.c) ---- */
+
+/* YYYY-MM-DD; HH:MM:SS[.ffffff](Z|+HH:MM|-HH:MM); both with a T between.  No quotes. */
+uint32_t	dsv_node_date(dsv_builder *b, uint32_t next);
+uint32_t	dsv_node_time(dsv_builder *b, uint32_t next);
+uint32_t	dsv_node_date_time(dsv_builder *b, uint32_t next);
 
 #endif

@@ -222,6 +222,7 @@ dsv_node_define_chars(dsv_builder *b, uint32_t node, const dsv_char_range *range
 {
 	chars		set = {b, ranges, nranges};
 	dsv_edge	edges[256];
+	dsv_edge	ways[2] = {{.to = DSV_NODE_NONE}, {.to = close}};
 	size_t		n = 0;
 	uint32_t	last;
 
@@ -235,10 +236,22 @@ dsv_node_define_chars(dsv_builder *b, uint32_t node, const dsv_char_range *range
 			add_edge(edges, &n, c, lookup(&set, c, &last));
 	}
 	add_leads(&set, edges, &n);
-	dsv_node_define(b, node, DSV_NODE_BYTES, edges, n);
+	if (!b->bare || close == DSV_NODE_NONE)
+	{
+		dsv_node_define(b, node, DSV_NODE_BYTES, edges, n);
+		return;
+	}
+	ways[0].to = dsv_node_bytes(b, edges, n);
+	dsv_node_define(b, node, DSV_NODE_SPLIT, ways, 2);
 }
 
 /* ---- strings ---- */
+
+uint32_t
+dsv_node_quote(dsv_builder *b, uint32_t next)
+{
+	return b->bare ? next : dsv_node_literal(b, "\"", 1, next);
+}
 
 uint32_t
 dsv_node_string(dsv_builder *b, uint32_t min, uint32_t max, uint32_t next)
@@ -251,14 +264,13 @@ dsv_node_string(dsv_builder *b, uint32_t min, uint32_t max, uint32_t next)
 	{
 		any.to = body;
 		dsv_node_define_chars(b, body, &any, 1, next);
-		return dsv_node_literal(b, "\"", 1, body);
+		return dsv_node_quote(b, body);
 	}
 	loop = dsv_node_loop(b, min, max);
 	any.to = loop;
 	dsv_node_define_chars(b, body, &any, 1, DSV_NODE_NONE);
 	dsv_node_loop_body(b, loop, body);
-	next = dsv_node_literal(b, "\"", 1, next);
-	return dsv_node_literal(b, "\"", 1, dsv_node_call(b, loop, next, false));
+	return dsv_node_quote(b, dsv_node_call(b, loop, dsv_node_quote(b, next), false));
 }
 
 bool

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "grammar_pattern.h"
 #include "grammar_schema.h"
 
 /* ---- places and errors ---- */
@@ -56,7 +57,7 @@ fail_keyword(dsv_schema *s, const dsv_place *place, dsv_code code, const char *k
 {
 	char		text[200];
 
-	snprintf(text, sizeof(text), "keyword \"%.80s\" of the JSON schema %s", keyword, what);
+	snprintf(text, sizeof(text), "keyword \"%.60s\" of the JSON schema %s", keyword, what);
 	dsv_schema_fail(s, place, code, text);
 }
 
@@ -282,6 +283,19 @@ add_value(const dsv_mem *mem, dsv_text *out, const json_t *value)
 	return dsv_text_add(mem, out, "null", 4);
 }
 
+/* As an answer writes it. */
+static bool
+add_answer(dsv_schema *s, const dsv_place *place, dsv_text *out, const json_t *value)
+{
+	if (!s->b.bare)
+		return add_value(s->b.mem, out, value);
+	if (json_is_object(value) || json_is_array(value))
+		dsv_schema_fail(s, place, DSV_UNSUPPORTED, "arrays and objects are no single values");
+	if (json_is_string(value))
+		return dsv_text_add(s->b.mem, out, json_string_value(value), json_string_length(value));
+	return add_value(s->b.mem, out, value);
+}
+
 static uint32_t
 make_texts(dsv_schema *s, const dsv_place *place, const json_t **values, size_t n, uint32_t next)
 {
@@ -293,7 +307,7 @@ make_texts(dsv_schema *s, const dsv_place *place, const json_t **values, size_t 
 
 	for (size_t i = 0; ok && i < n; i++)
 	{
-		ok = add_value(s->b.mem, &all, values[i]);
+		ok = add_answer(s, place, &all, values[i]);
 		ends[i] = all.len;
 	}
 	if (!ok)
@@ -550,20 +564,71 @@ make_array(dsv_schema *s, const dsv_place *place, const json_t *schema, uint32_t
 /* ---- strings and numbers ---- */
 
 static uint32_t
+make_pattern(dsv_schema *s, const dsv_place *place, const json_t *pattern, uint32_t min,
+			 uint32_t max, uint32_t next)
+{
+	dsv_pattern p = {.mem = s->b.mem};
+	uint32_t	node = DSV_NODE_NONE;
+
+	if (!json_is_string(pattern))
+	{
+		fail_keyword(s, place, DSV_INPUT, "pattern", "must be a string");
+		return DSV_NODE_NONE;
+	}
+	if (dsv_pattern_parse(&p, json_string_value(pattern), json_string_length(pattern)) == DSV_OK)
+		node = dsv_node_pattern(&s->b, &p, min, max, next);
+	if (p.code == DSV_NOMEM)
+		fail_nomem(s, p.nsteps * sizeof(*p.steps));
+	else if (p.code != DSV_OK)
+		fail_keyword(s, place, p.code, "pattern", p.why);
+	dsv_pattern_free(&p);
+	return dsv_node_quote(&s->b, node);
+}
+
+static uint32_t
+make_format(dsv_schema *s, const dsv_place *place, const json_t *schema, uint32_t next)
+{
+	const json_t *format = json_object_get(schema, "format");
+	const char *name = json_is_string(format) ? json_string_value(format) : "";
+	char		what[120];
+
+	if (!json_is_string(format))
+		fail_keyword(s, place, DSV_INPUT, "format", "must be a string");
+	for (int i = 0; i < 3; i++)
+	{
+		static const char *const others[] = {"pattern", "minLength", "maxLength"};
+
+		if (json_object_get(schema, others[i]) != NULL)
+			fail_keyword(s, place, DSV_UNSUPPORTED, others[i], "is not supported beside \"format\"");
+	}
+	next = dsv_node_quote(&s->b, next);
+	if (strcmp(name, "date") == 0)
+		return dsv_node_quote(&s->b, dsv_node_date(&s->b, next));
+	if (strcmp(name, "time") == 0)
+		return dsv_node_quote(&s->b, dsv_node_time(&s->b, next));
+	if (strcmp(name, "date-time") == 0)
+		return dsv_node_quote(&s->b, dsv_node_date_time(&s->b, next));
+	snprintf(what, sizeof(what), "has the value \"%.60s\", which is not supported", name);
+	fail_keyword(s, place, DSV_UNSUPPORTED, "format", what);
+	return DSV_NODE_NONE;
+}
+
+static uint32_t
 make_string(dsv_schema *s, const dsv_place *place, const json_t *schema, uint32_t next)
 {
+	const json_t *pattern = json_object_get(schema, "pattern");
 	uint32_t	min = 0;
 	uint32_t	max = DSV_COUNT_UNLIMITED;
 
+	if (json_object_get(schema, "format") != NULL)
+		return make_format(s, place, schema, next);
 	if (!get_count(s, place, schema, "minLength", &min) ||
 		!get_count(s, place, schema, "maxLength", &max))
 		return DSV_NODE_NONE;
 	if (min > max)
 		fail_keyword(s, place, DSV_SCHEMA, "minLength", "is greater than \"maxLength\"");
-	if (json_object_get(schema, "pattern") != NULL)
-		fail_keyword(s, place, DSV_UNSUPPORTED, "pattern", "is not supported");
-	if (json_object_get(schema, "format") != NULL)
-		fail_keyword(s, place, DSV_UNSUPPORTED, "format", "is not supported");
+	if (pattern != NULL)
+		return make_pattern(s, place, pattern, min, max, next);
 	return dsv_node_string(&s->b, min, max, next);
 }
 
@@ -722,6 +787,8 @@ guess_type(dsv_schema *s, const dsv_place *place, int kinds)
 static uint32_t
 make_type(dsv_schema *s, const dsv_place *place, const json_t *schema, int type, uint32_t next)
 {
+	if (s->b.bare && (type == TYPE_ARRAY || type == TYPE_OBJECT))
+		dsv_schema_fail(s, place, DSV_UNSUPPORTED, "arrays and objects are no single values");
 	switch (type)
 	{
 		case TYPE_NULL:
@@ -921,9 +988,9 @@ load(const char *schema, size_t len, json_t **out, dsv_error *err)
 	return DSV_INPUT;
 }
 
-dsv_code
-dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem, dsv_grammar **out,
-						dsv_error *err)
+static dsv_code
+compile(const char *schema, size_t len, bool bare, const dsv_mem *mem, dsv_grammar **out,
+		dsv_error *err)
 {
 	dsv_schema	s = {0};
 	json_t	   *root = NULL;
@@ -935,6 +1002,7 @@ dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem, dsv_
 	if (code != DSV_OK)
 		return code;
 	dsv_builder_init(&s.b, mem, err);
+	s.b.bare = bare;
 	s.root = root;
 	start = make_target(&s, "#", root, &deeper);
 	if (dsv_builder_analyse(&s.b) == DSV_OK)
@@ -944,4 +1012,18 @@ dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem, dsv_
 	dsv_free(mem, s.refs);
 	json_decref(root);
 	return code;
+}
+
+dsv_code
+dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem, dsv_grammar **out,
+						dsv_error *err)
+{
+	return compile(schema, len, false, mem, out, err);
+}
+
+dsv_code
+dsv_grammar_from_value_schema(const char *schema, size_t len, const dsv_mem *mem,
+							  dsv_grammar **out, dsv_error *err)
+{
+	return compile(schema, len, true, mem, out, err);
 }
