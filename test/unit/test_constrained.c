@@ -27,18 +27,6 @@ grammar_of(const json_t *schema)
 	return grammar;
 }
 
-static dsv_grammar *
-schema_grammar(const char *schema)
-{
-	json_t	   *json = json_loads(schema, JSON_DECODE_ANY, NULL);
-	dsv_grammar *grammar;
-
-	assert_non_null(json);
-	grammar = grammar_of(json);
-	json_decref(json);
-	return grammar;
-}
-
 static dsv_sequence *
 submit_prompt(dsv_engine *engine, uint32_t seed, const dsv_request *request)
 {
