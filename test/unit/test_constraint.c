@@ -127,6 +127,19 @@ take(fixture *f, int32_t token, dsv_text *text)
 	assert_true(dsv_text_add(NULL, text, bytes, len));
 }
 
+static void
+take_text(fixture *f, const char *text)
+{
+	dsv_span	span = {text, strlen(text), false};
+	dsv_tokens	tokens = {0};
+	dsv_error	err = {0};
+
+	check_ok(dsv_tokenizer_encode(f->tok, &span, 1, NULL, &tokens, &err), &err);
+	for (size_t i = 0; i < tokens.n; i++)
+		assert_true(dsv_constraint_take(&f->c, tokens.ids[i]));
+	free(tokens.ids);
+}
+
 static const char *const mask_schemas[] = {
 	"{\"type\": \"string\"}",
 	"{\"type\": \"string\", \"maxLength\": 20}",
@@ -194,6 +207,62 @@ test_masks(void **state)
 	check_masks(TINY_TOKENIZER, " ", 6, 40);
 	check_masks(SMALL "/tokenizer.json", "", 6, 40);
 	check_masks(FULL_SIZE, " ", 1, 8);
+}
+
+/* Strings that leave room for about as many characters as a plain token has at most */
+static void
+test_room_for_text(void **state)
+{
+	fixture		f;
+	int			tokens[DSV_PLAIN_CHARS + 3];
+
+	open_fixture(&f, FULL_SIZE, "", false);
+	for (int max = DSV_PLAIN_CHARS - 2; max < DSV_PLAIN_CHARS + 3; max++)
+	{
+		char		schema[100];
+		dsv_grammar *grammar;
+
+		snprintf(schema, sizeof(schema), "{\"type\": \"string\", \"maxLength\": %d}", max);
+		grammar = schema_grammar(schema);
+		start(&f, grammar, DSV_AUTOMATON_MEMORY);
+		take_text(&f, "\"");
+		check_mask(&f);
+		tokens[max] = count(&f, dsv_constraint_mask(&f.c, f.trie.vocab));
+		dsv_grammar_free(grammar);
+	}
+	/* there are tokens that just fit */
+	assert_true(tokens[DSV_PLAIN_CHARS - 2] < tokens[DSV_PLAIN_CHARS - 1]);
+	assert_true(tokens[DSV_PLAIN_CHARS - 1] < tokens[DSV_PLAIN_CHARS]);
+	close_fixture(&f);
+}
+
+/* Labels of boxes are free text, too, but for what begins a special token. */
+static void
+test_masks_of_boxes(void **state)
+{
+	fixture		f;
+	rng			r = {5};
+	dsv_grammar *grammar;
+	dsv_error	err = {0};
+
+	check_ok(dsv_grammar_for_boxes(NULL, 2, NULL, &grammar, &err), &err);
+	for (int specials = 0; specials < 2; specials++)
+	{
+		open_fixture(&f, FULL_SIZE, " ", specials);
+		start(&f, grammar, DSV_AUTOMATON_MEMORY);
+		for (int n = 0; n < 25; n++)
+		{
+			int32_t		token;
+
+			check_mask(&f);
+			token = random_token(&f, dsv_constraint_mask(&f.c, f.trie.vocab), &r);
+			if (token == f.end)
+				break;
+			assert_true(dsv_constraint_take(&f.c, token));
+		}
+		close_fixture(&f);
+	}
+	dsv_grammar_free(grammar);
 }
 
 /* An automaton that starts over all the time leads to the same answers. */
@@ -265,19 +334,6 @@ check_forced(fixture *f, const char *expected)
 	assert_string_equal(n > 0 ? text.s : "", expected);
 	assert_int_equal(dsv_constraint_force(&f->c, tokens, 64), 0);
 	free(text.s);
-}
-
-static void
-take_text(fixture *f, const char *text)
-{
-	dsv_span	span = {text, strlen(text), false};
-	dsv_tokens	tokens = {0};
-	dsv_error	err = {0};
-
-	check_ok(dsv_tokenizer_encode(f->tok, &span, 1, NULL, &tokens, &err), &err);
-	for (size_t i = 0; i < tokens.n; i++)
-		assert_true(dsv_constraint_take(&f->c, tokens.ids[i]));
-	free(tokens.ids);
 }
 
 static void
@@ -437,6 +493,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_masks),
+		cmocka_unit_test(test_room_for_text),
+		cmocka_unit_test(test_masks_of_boxes),
 		cmocka_unit_test(test_little_memory),
 		cmocka_unit_test(test_forced),
 		cmocka_unit_test(test_long_run),
