@@ -13,6 +13,7 @@
 
 #include "infer.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 typedef struct FieldPlan
@@ -28,27 +29,29 @@ void		PlanFields(Jsonb *fields, FieldPlan *plan);
 /* Sets the call's task, schema and prompt: names or schema, as the call's model was trained. */
 void		SetExtraction(InferCall *call, const FieldPlan *plan);
 
-/* A complete answer (no row error was found) as jsonb */
-Jsonb	   *AnswerJsonb(const InferResult *result);
+/* A complete answer (no row error was found), in UTF-8, as jsonb */
+Jsonb	   *AnswerJsonb(const char *utf8, Size len);
 
 /* ---- a plan field by field: begin, add each, end ---- */
 
 typedef struct FieldList
 {
-	StringInfoData names;		/* all of these in the server's encoding */
+	List	   *names;			/* in the server's encoding */
 	StringInfoData properties;
-	StringInfoData required;
-	int			nfields;
 } FieldList;
 
 void		FieldsBegin(FieldList *list);
 
-/* schema: JSON Schema of the value.  The caller sees to it that names are not repeated. */
-void		FieldsAdd(FieldList *list, const char *name, const char *schema);
+/* schema: JSON Schema of the value, in the server's encoding.  A name that is there already raises
+ * 22023. */
+void		FieldsAdd(FieldList *list, char *name, const char *schema);
 
 /* The schema of an object with exactly these fields, in the server's encoding; description may be
  * NULL. */
 char	   *FieldsSchema(const FieldList *list, bool nullable, const char *description);
+
+/* ,"description":"..." behind the keywords that are there; nothing for NULL */
+void		AppendDescription(StringInfo schema, const char *description);
 void		FieldsEnd(const FieldList *list, FieldPlan *plan);
 
 #endif
