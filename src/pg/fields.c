@@ -171,20 +171,10 @@ append_choice(StringInfo s, const char *type, bool nullable, const char *label)
 	appendStringInfoString(s, nullable ? ",null]" : "]");
 }
 
-/* The schema of a label's type, without the last brace */
+/* The schema of one value, without the last brace */
 static void
-append_label_type(StringInfo s, const char *type, bool nullable, const char *label)
+append_value_type(StringInfo s, const char *type, bool nullable, const char *label)
 {
-	Size		len = strlen(type);
-
-	check_stack_depth();
-	if (len > 2 && strcmp(type + len - 2, "[]") == 0)
-	{
-		appendStringInfo(s, "{\"type\":%s,\"items\":", nullable ? "[\"array\",\"null\"]" : "\"array\"");
-		append_label_type(s, trimmed(type, type + len - 2), false, label);
-		appendStringInfoChar(s, '}');
-		return;
-	}
 	if (strchr(type, '|') != NULL)
 	{
 		append_choice(s, type, nullable, label);
@@ -200,6 +190,22 @@ append_label_type(StringInfo s, const char *type, bool nullable, const char *lab
 			return;
 		}
 	bad_type(type, label);
+}
+
+/* The same of a label's whole type.  A field may be null, an element of an array may not. */
+static void
+append_label_type(StringInfo s, const char *type, const char *label)
+{
+	Size		len = strlen(type);
+
+	if (len < 2 || strcmp(type + len - 2, "[]") != 0)
+	{
+		append_value_type(s, type, true, label);
+		return;
+	}
+	appendStringInfoString(s, "{\"type\":[\"array\",\"null\"],\"items\":");
+	append_value_type(s, trimmed(type, type + len - 2), false, label);
+	appendStringInfoChar(s, '}');
 }
 
 static void
@@ -219,7 +225,7 @@ add_label(FieldList *list, const char *label)
 				 errhint("A field is written as \"name\", \"name: type\" or \"name: type - description\".")));
 	initStringInfo(&schema);
 	if (colon != NULL)
-		append_label_type(&schema, trimmed(colon + 1, before), true, label);
+		append_label_type(&schema, trimmed(colon + 1, before), label);
 	else
 		appendStringInfoString(&schema, UNTYPED);
 	if (dash != NULL)

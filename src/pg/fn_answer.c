@@ -5,6 +5,7 @@
 #include "compat.h"
 
 #include "catalog/pg_type.h"
+#include "fields.h"
 #include "funcapi.h"
 #include "infer.h"
 #include "memo.h"
@@ -141,7 +142,7 @@ task_argument(FunctionCallInfo fcinfo)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown task \"%s\"", name),
 			 errhint("%s", hint != NULL ? hint :
-					 "The tasks are ocr, markdown, describe, ask, ground and ground_answer.")));
+					 "The tasks are ocr, markdown, describe, ask, ground, ground_answer and extract.")));
 	return DSV_TASK_COUNT;
 }
 
@@ -234,13 +235,14 @@ vl_run(PG_FUNCTION_ARGS)
 	InferCall	call;
 	dsv_task	task;
 	bytea	   *image;
+	FieldPlan	plan;
 	InferResult *result;
 	VlError		error;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	task = task_argument(fcinfo);
-	if (!PG_ARGISNULL(3))
+	if (!PG_ARGISNULL(3) && task != DSV_TASK_EXTRACT)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("fields are not supported by the task \"%s\"", dsv_task_name(task))));
@@ -253,11 +255,18 @@ vl_run(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(task))));
+	if (task == DSV_TASK_EXTRACT && PG_ARGISNULL(3))
+		PG_RETURN_NULL();
 	ReadCall(fcinfo, task, 4, &call);
 	image = PG_GETARG_BYTEA_PP(1);
 	call.images = &image;
 	call.nimages = 1;
 	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
+	if (task == DSV_TASK_EXTRACT)
+	{
+		PlanFields(PG_GETARG_JSONB_P(3), &plan);
+		SetExtraction(&call, &plan);
+	}
 	result = Infer(&call);
 	if (FindRowError(&call, result, &error))
 		Counters.row_errors++;

@@ -55,7 +55,7 @@ struct TypePlan
 	const char *json_type;
 	StringInfoData keywords;	/* scalar: behind the type, each with a comma in front; enum: labels */
 	bool		has_date;
-	FmgrInfo	input;
+	Oid			input;
 	Oid			ioparam;
 	/* array: its elements; domain: what it is of, with all domains taken off */
 	TypePlan   *inner;
@@ -176,8 +176,6 @@ refuse_type(const TypePlan *plan)
 static void
 plan_scalar(TypePlan *plan)
 {
-	Oid			input;
-
 	plan->kind = KIND_SCALAR;
 	switch (plan->type)
 	{
@@ -219,8 +217,7 @@ plan_scalar(TypePlan *plan)
 				refuse_type(plan);
 			plan_enum(plan);
 	}
-	getTypeInputInfo(plan->type, &input, &plan->ioparam);
-	fmgr_info(input, &plan->input);
+	getTypeInputInfo(plan->type, &plan->input, &plan->ioparam);
 }
 
 /* ---- types made of types ---- */
@@ -405,7 +402,7 @@ scalar_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *err
 		return refuse_value(plan, "the value is not a scalar", error);
 	if (plan->has_date && !is_date(s))
 		return refuse_value(plan, psprintf("there is no date \"%s\"", s), error);
-	*datum = InputFunctionCall((FmgrInfo *) &plan->input, s, plan->ioparam, plan->typmod);
+	*datum = OidInputFunctionCall(plan->input, s, plan->ioparam, plan->typmod);
 	return true;
 }
 
