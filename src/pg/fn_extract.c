@@ -10,7 +10,7 @@
 #include "infer.h"
 #include "type_schema.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(vl_extract);
@@ -264,7 +264,13 @@ vl_extract_rows(PG_FUNCTION_ARGS)
 Datum
 vl_schema_of(PG_FUNCTION_ARGS)
 {
-	char	   *schema = TypeSchema(PlanType(PG_GETARG_OID(0), -1, NULL), false, NULL);
+	Oid			type = PG_GETARG_OID(0);
+	char	   *schema;
 
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type with OID %u does not exist", type)));
+	schema = TypeSchema(PlanType(type, -1, NULL), false, NULL);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(schema));
 }

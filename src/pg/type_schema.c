@@ -289,7 +289,7 @@ PlanType(Oid type, int32 typmod, const char *path)
 		plan_domain(plan);
 	else if (type_is_rowtype(type) && type != RECORDOID)
 		plan_columns(plan, lookup_rowtype_tupdesc_copy(type, typmod));
-	else if (OidIsValid(element))
+	else if (OidIsValid(element) && get_array_type(element) == type)
 	{
 		plan->kind = KIND_ARRAY;
 		plan->inner = PlanType(element, typmod, path);
