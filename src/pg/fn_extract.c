@@ -212,9 +212,13 @@ put_rows(const InferCall *call, const InferResult *result, const TypePlan *row, 
 {
 	Jsonb	   *answer = AnswerJsonb(result->text, result->len);
 	JsonbValue *rows = getKeyJsonValueFromContainer(&answer->root, list, strlen(list), NULL);
-	int			n = JsonContainerSize(rows->val.binary.data);
-	HeapTupleData *tuples = palloc0(n * sizeof(HeapTupleData) + 1);
+	HeapTupleData *tuples;
+	int			n;
 
+	if (rows == NULL || rows->type != jbvBinary)
+		elog(ERROR, "the answer has no list \"%s\"", list);
+	n = JsonContainerSize(rows->val.binary.data);
+	tuples = palloc0(n * sizeof(HeapTupleData) + 1);
 	for (int i = 0; i < n; i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(rows->val.binary.data, i);
