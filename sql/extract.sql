@@ -81,6 +81,7 @@ SELECT pg_temp.said('{"type": "object", "required": ["<|EOT|> \"é\"", "n"], "pr
 SELECT pg_temp.said('{"enum": [[true]]}'), pg_temp.said('{"type": "null"}'),
        pg_temp.said('{"type": "object", "properties": {}}'),
        pg_temp.said('{"$ref": "#/$defs/a", "$defs": {"a": {"const": "there"}}}');
+SELECT pg_temp.said('{"enum": [1, 1]}');
 -- a map that asks for the words of JSON Schema
 SELECT k FROM jsonb_object_keys(pg_temp.said('{"type": "Which type?", "enum": "Which?"}',
                                              '{"seed": 2, "temperature": 5, "max_tokens": 1000}')) k;
@@ -142,7 +143,8 @@ DECLARE
 BEGIN
   p := vl_extract_as(pg_temp.pic('gray.png'), p, 'tiny');
   SELECT count(*) INTO n
-    FROM vl_extract_rows(pg_temp.pic('gray.png'), 'x', 'tiny', '{"on_error": "null", "max_tokens": 9}') AS x(a boolean);
+    FROM vl_extract_rows(pg_temp.pic('gray.png'), 'x', 'tiny', '{"on_error": "null", "max_tokens": 9}')
+         AS x(a boolean);
   RAISE WARNING 'row % null, rows %', CASE WHEN p IS NULL THEN 'is' ELSE 'is not' END, n >= 0;
 END $$;
 -- in a parallel query
@@ -162,8 +164,9 @@ SELECT r.value::jsonb = pg_temp.said('["a: integer"]') AS same, r.task, r.error_
 -- ---- errors ----
 
 SELECT f, pg_temp.fails(format('SELECT pg_temp.said(%L)', f))
-  FROM unnest(ARRAY['"total"', '1', 'null', '[]', '{}', '[1]', '[["a"]]', '["a", "b", " a"]', '[""]', '[": int"]', '[" - x"]',
-                    '["a:"]', '["a: nmber"]', '["a: b: text"]', '["total: integer[][]"]', '["a: []"]', '["a: x|"]',
+  FROM unnest(ARRAY['"total"', '1', 'null', '[]', '{}', '[1]', '[["a"]]', '["a", "b", " a"]', '[""]',
+                    '[": int"]', '[" - x"]', '["a:"]', '["a: nmber"]', '["a: b: text"]',
+                    '["total: integer[][]"]', '["a: []"]', '["a: x|"]',
                     '["a: |"]', '["a: x|(y)"]', '["a: (x)"]', '{"a": 1}', '{"a": "x", "b": null}', '{"": "x"}',
                     '{"a": {"type": "number"}}', '{"type": ["number"], "x": 1}', '{"properties": {"a": 1}}',
                     '{"type": "object", "allOf": []}', '{"type": "number", "minimum": 2, "maximum": 1}',

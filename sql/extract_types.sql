@@ -123,7 +123,8 @@ CREATE FUNCTION pg_temp.try(type text, options jsonb DEFAULT '{}') RETURNS text 
                               pg_temp.dice(1) || '{"on_error": "error"}' || options)) $$;
 SELECT t, pg_temp.try(t) FROM unnest(ARRAY['has_positive', 'has_beyond', 'closed', 'fine', 'has_broken']) t;
 SELECT pg_temp.fails($$
-  SELECT vl_extract_as(pg_temp.pic('gray.png'), NULL::has_table, 'tiny', pg_temp.dice(seed) || '{"on_error": "error"}')
+  SELECT vl_extract_as(pg_temp.pic('gray.png'), NULL::has_table, 'tiny',
+                       pg_temp.dice(seed) || '{"on_error": "error"}')
     FROM generate_series(1, 20) AS seed $$);
 SELECT t, pg_temp.try(t, '{"on_error": "null"}'), pg_temp.try(t, '{"on_error": "warning"}')
   FROM unnest(ARRAY['has_beyond', 'closed', 'has_broken']) t;

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
+#define LABEL_HINT "A field is written as \"name\", \"name: type\" or \"name: type - description\"."
 #define UNTYPED "{\"type\":[\"string\",\"number\",\"null\"]"
 
 /* ---- a plan field by field ---- */
@@ -222,7 +223,7 @@ add_label(FieldList *list, const char *label)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the field \"%s\" has no name", label),
-				 errhint("A field is written as \"name\", \"name: type\" or \"name: type - description\".")));
+				 errhint(LABEL_HINT)));
 	initStringInfo(&schema);
 	if (colon != NULL)
 		append_label_type(&schema, trimmed(colon + 1, before), label);
@@ -257,7 +258,7 @@ plan_labels(Jsonb *fields, FieldList *list)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("fields in a list must be strings"),
-					 errhint("A field is written as \"name\", \"name: type\" or \"name: type - description\".")));
+					 errhint(LABEL_HINT)));
 		add_label(list, string_of(&v));
 	}
 }

@@ -249,7 +249,8 @@ vl_extract_rows(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("vl_extract_rows needs a column definition list"),
-				 errhint("Call it in FROM: vl_extract_rows(image, 'line items') AS x(item text, price numeric).")));
+				 errhint("Call it in FROM: vl_extract_rows(image, 'line items') "
+						 "AS x(item text, price numeric).")));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;

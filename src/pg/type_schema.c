@@ -163,8 +163,8 @@ refuse_type(const TypePlan *plan)
 			 plan->path != NULL ?
 			 errmsg("column \"%s\" has type %s, which cannot be extracted", plan->path, type) :
 			 errmsg("type %s cannot be extracted", type),
-			 errhint("Text, numbers, boolean, date, time, timestamp and enums can, and arrays, composite types "
-					 "and domains of these.")));
+			 errhint("Text, numbers, boolean, date, time, timestamp and enums can, and arrays, "
+					 "composite types and domains of these.")));
 }
 
 static void
@@ -458,7 +458,8 @@ check_domain(const TypePlan *plan, Datum datum, bool isnull, VlError *error)
 	{
 		DomainConstraintState *con = lfirst(lc);
 
-		if (con->constrainttype == DOM_CONSTRAINT_NOTNULL ? isnull : !ExecCheck(con->check_exprstate, econtext))
+		if (con->constrainttype == DOM_CONSTRAINT_NOTNULL ? isnull :
+			!ExecCheck(con->check_exprstate, econtext))
 		{
 			violated = con->name;
 			break;
