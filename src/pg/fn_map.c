@@ -245,6 +245,10 @@ start_map(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" needs a prompt", dsv_task_name(map->call.task)),
 				 errhint("Give vl_map a prompt, or let its query return prompts as a third column.")));
+	if (PG_ARGISNULL(3) && TaskNeedsFields(map->call.task))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the task \"%s\" needs fields", dsv_task_name(map->call.task))));
 	map->rows = StartInferRows(map->call.options.in_flight, next_row, map);
 	return map;
 }

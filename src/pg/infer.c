@@ -69,6 +69,7 @@ CopyInferResult(const InferResult *result, MemoryContext context)
 	*copy = *result;
 	copy->text = copy_bytes(result->text, result->len, context);
 	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
+	copy->forced = copy_bytes(result->forced, result->ntokens * sizeof(bool), context);
 	copy->ends = copy_bytes(result->ends, result->ntokens * sizeof(int32), context);
 	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
 	copy->candidates = copy_bytes(result->candidates, result->ncandidates * sizeof(dsv_candidate), context);
@@ -80,6 +81,7 @@ FreeInferResult(InferResult *result)
 {
 	pfree(result->text);
 	pfree(result->logprobs);
+	pfree(result->forced);
 	pfree(result->ends);
 	pfree(result->images);
 	pfree(result->candidates);
@@ -89,7 +91,7 @@ FreeInferResult(InferResult *result)
 Size
 InferResultSize(const InferResult *result)
 {
-	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(int32)) +
+	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(bool) + sizeof(int32)) +
 		result->nimages * sizeof(dsv_image_info) + result->ncandidates * sizeof(dsv_candidate) + 128;
 }
 
@@ -357,7 +359,7 @@ AnswerScore(const InferResult *result, Size from, Size to)
 	{
 		Size		start = i > 0 ? result->ends[i - 1] : 0;
 
-		if (start < to && result->ends[i] > from)
+		if (start < to && result->ends[i] > from && !result->forced[i])
 		{
 			sum += result->logprobs[i];
 			n++;

@@ -380,6 +380,7 @@ sequence_result(const InferJob *job)
 		.usage = r->usage,
 		.ntokens = r->ntokens,
 		.logprobs = (float *) r->logprobs,
+		.forced = (bool *) r->forced,
 		.ends = (int32 *) r->ends,
 		.nimages = r->nimages,
 		.images = (dsv_image_info *) r->images,

@@ -4,7 +4,23 @@
  */
 #include "task_call.h"
 
+#include "fields.h"
+#include "lib/stringinfo.h"
 #include "near_miss.h"
+
+/* "The tasks are a, b and c." */
+static char *
+list_tasks(void)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < DSV_TASK_COUNT; i++)
+		appendStringInfo(&s, "%s%s", i == 0 ? "The tasks are " : i == DSV_TASK_COUNT - 1 ? " and " : ", ",
+						 dsv_task_name(i));
+	appendStringInfoChar(&s, '.');
+	return s.data;
+}
 
 dsv_task
 TaskByName(const char *name)
@@ -22,8 +38,7 @@ TaskByName(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown task \"%s\"", name),
-			 errhint("%s", hint != NULL ? hint :
-					 "The tasks are ocr, markdown, describe, ask, ground and ground_answer.")));
+			 errhint("%s", hint != NULL ? hint : list_tasks())));
 	return DSV_TASK_COUNT;
 }
 
@@ -33,10 +48,18 @@ TaskNeedsPrompt(dsv_task task)
 	return task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER;
 }
 
+bool
+TaskNeedsFields(dsv_task task)
+{
+	return task == DSV_TASK_EXTRACT;
+}
+
 void
 SetTaskArguments(InferCall *call, char *prompt, Jsonb *fields)
 {
-	if (fields != NULL)
+	FieldPlan	plan;
+
+	if (fields != NULL && !TaskNeedsFields(call->task))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("fields are not supported by the task \"%s\"", dsv_task_name(call->task))));
@@ -45,4 +68,9 @@ SetTaskArguments(InferCall *call, char *prompt, Jsonb *fields)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(call->task))));
 	call->prompt = prompt;
+	if (call->task == DSV_TASK_EXTRACT && fields != NULL)
+	{
+		PlanFields(fields, &plan);
+		SetExtraction(call, &plan);
+	}
 }

@@ -12,8 +12,9 @@
 /* Unknown words raise, naming the near miss. */
 dsv_task	TaskByName(const char *name);
 
-/* Whether the task cannot do without a prompt; without need it takes none. */
+/* Whether the task cannot do without a prompt, or fields; without need it takes none. */
 bool		TaskNeedsPrompt(dsv_task task);
+bool		TaskNeedsFields(dsv_task task);
 
 /* Checks what was given against the task and makes it part of the call, which lasts as long as the
  * prompt (UTF-8) and the fields; each may be NULL. */
