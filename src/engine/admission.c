@@ -499,6 +499,7 @@ plan_tower(dsv_sequence *seq, const dsv_kv_name *tile_hash)
 			seq->vision_total += dsv_vision_steps(config);
 			seq->usage.tiles++;
 		}
+	seq->usage.cached_tiles = seq->nunique - seq->usage.tiles;
 }
 
 /* ---- submit ---- */

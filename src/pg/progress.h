@@ -12,7 +12,8 @@
 
 #include "../engine/dsv.h"
 
-void		RequestProgressMemory(void);
+Size		ProgressMemorySize(void);
+void		AttachProgressMemory(void);
 
 /* The phase is "image" until the first update. */
 void		ProgressStart(const char *task, const char *model);
