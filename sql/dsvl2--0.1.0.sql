@@ -206,6 +206,14 @@ RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL 
 COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
   'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
 COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
+-- ---- streams and batches ----
+
+CREATE FUNCTION @extschema@.vl_ask_stream(image bytea, prompt text, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS SETOF text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 100 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) IS
+  'answer to a question about an image, row by row while it is written';
 
 -- ---- what \df+ and \d+ say ----
 

@@ -523,6 +523,7 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	seq->keep_special = r->keep_special;
 	seq->cacheable = !r->no_prefix_cache;
 	seq->kernels = kern;
+	seq->blas = engine->compute.blas;
 	seq->usage.prompt_tokens = seq->nprompt;
 	hash = dsv_alloc(&engine->mem, seq->ntiles, sizeof(*hash));
 	code = hash != NULL ? make_tiles(a, seq, hash, err) : dsv_fail_nomem(err, sizeof(*hash));

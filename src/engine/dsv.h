@@ -501,13 +501,16 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 
 /*
  * One bounded piece of work: a tile, a layer of a prefill, or one token for every
- * decoding sequence.  DSV_OK with nothing to do.  CANCELED: the poll callback
+ * decoding sequence that is not paused.  DSV_OK with nothing to do.  CANCELED: the poll callback
  * stopped the piece, and every sequence in it has failed; the engine goes on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);
 bool		dsv_engine_runnable(const dsv_engine *engine);
 
 dsv_state	dsv_sequence_state(const dsv_sequence *seq);
+
+/* A paused sequence keeps all it holds, and no step works for it. */
+void		dsv_sequence_pause(dsv_sequence *seq, bool paused);
 void		dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out);
 
 /* The answer so far; valid until the next step, rewind or release. */

@@ -40,6 +40,7 @@ struct dsv_sequence
 	dsv_engine *engine;
 	dsv_sequence *next;			/* in order of admission */
 	dsv_state	state;
+	bool		paused;
 	void	   *to_free;		/* of the arena below */
 	size_t		bytes;
 
@@ -69,6 +70,7 @@ struct dsv_sequence
 	int			cached;			/* positions found in cached pages */
 	bool		cacheable;
 	const kern_table *kernels;	/* that the names of its pages and tiles stand for */
+	bool		blas;			/* and whether BLAS runs its tiles */
 
 	/* prefill */
 	float	   *x;				/* [chunk rows, hidden] */

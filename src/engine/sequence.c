@@ -92,6 +92,12 @@ dsv_sequence_state(const dsv_sequence *seq)
 }
 
 void
+dsv_sequence_pause(dsv_sequence *seq, bool paused)
+{
+	seq->paused = paused;
+}
+
+void
 dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out)
 {
 	const dsv_config *config = &seq->engine->model->config;

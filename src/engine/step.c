@@ -46,6 +46,8 @@ step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	int			u = seq->next_unique;
 	dsv_code	code;
 
+	/* another request may have been admitted under other settings since */
+	engine->compute.blas = seq->blas;
 	while (!seq->needed[u])
 		u++;
 	code = dsv_vision_run(&engine->compute, &model->config, &model->weights, &engine->vision,
@@ -220,7 +222,7 @@ bool
 dsv_engine_runnable(const dsv_engine *engine)
 {
 	for (const dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
-		if (s->state < DSV_STATE_DONE)
+		if (s->state < DSV_STATE_DONE && !s->paused)
 			return true;
 	return false;
 }
@@ -235,6 +237,8 @@ dsv_engine_step(dsv_engine *engine, dsv_error *err)
 
 	for (dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
 	{
+		if (s->paused)
+			continue;
 		if (s->state == DSV_STATE_DECODE)
 			decoding[n++] = s;
 		else if (s->state < DSV_STATE_DECODE && starting == NULL)

@@ -30,10 +30,7 @@ answer(FunctionCallInfo fcinfo, const InferCall *call)
 		ReportRowError(call, result, &error);
 		PG_RETURN_NULL();
 	}
-	if (result->finish == DSV_FINISH_LENGTH && !result->from_memo)
-		ereport(NOTICE,
-				(errmsg("the answer was cut off after %d tokens", result->ntokens),
-				 errhint("Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.")));
+	ReportTruncation(result);
 	PG_RETURN_TEXT_P(TrimmedAnswer(result));
 }
 

@@ -54,7 +54,8 @@ void		ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall 
 /* SQL text argument in UTF-8 (palloc'd) */
 char	   *Utf8Argument(FunctionCallInfo fcinfo, int arg);
 
-/* The result lives in the current memory context.  Row errors are in it; others are raised. */
+/* The result lives in the current memory context.  Row errors are in it; others are raised.
+ * infer_job.h has the same in phases. */
 InferResult *Infer(const InferCall *call);
 
 /* What must not pass for an answer: the result's own error, VL004 for a page or boxes cut off,
@@ -65,6 +66,9 @@ bool		FindRowError(const InferCall *call, const InferResult *result, VlError *er
  * result is NULL. */
 void		ReportRowError(const InferCall *call, const InferResult *result, const VlError *error);
 
+/* The NOTICE of a free answer that was cut off */
+void		ReportTruncation(const InferResult *result);
+
 /* Geometric mean of the probabilities of the tokens that wrote bytes from .. to - 1 of the text */
 float4		AnswerScore(const InferResult *result, Size from, Size to);
 
@@ -73,9 +77,27 @@ text	   *AnswerText(const char *utf8, Size len);
 
 /* The same without white space around it: published models begin with a space. */
 text	   *TrimmedAnswer(const InferResult *result);
+bool		IsAnswerSpace(char c);
 
 InferResult *CopyInferResult(const InferResult *result, MemoryContext context);
 void		FreeInferResult(InferResult *result);
 Size		InferResultSize(const InferResult *result);
+
+/* ---- for infer_job.c ---- */
+
+/* The engine's request and what it points to, as far as the call does not hold it */
+typedef struct InferRequest
+{
+	dsv_request request;
+	dsv_turn	turns[2];
+	dsv_part	system_part;
+} InferRequest;
+
+void		BuildInferRequest(const InferCall *call, const dsv_model_info *info, const char *task_prompt,
+							  InferRequest *out);
+
+/* SHA-256 of everything that decides the answer */
+void		MakeInferKey(const InferCall *call, const dsv_model_info *info, const char *task_prompt,
+						 char hex[65]);
 
 #endif

@@ -23,6 +23,7 @@ typedef struct ProgressSlot
 	Oid			database;
 	TimestampTz started;
 	TimestampTz phase_started;
+	int64		phase_done;		/* done when the phase began, or was taken up again */
 	int64		done;
 	int64		total;
 	int			output_tokens;
@@ -68,11 +69,10 @@ clear_my_slot(int code, Datum arg)
 }
 
 void
-ProgressStart(const char *task, const char *model)
+ProgressStart(const char *task, const char *model, TimestampTz started)
 {
 	static bool registered = false;
 	ProgressSlot *slot = my_slot();
-	TimestampTz now = GetCurrentTimestamp();
 
 	if (slot == NULL)
 		return;
@@ -85,8 +85,9 @@ ProgressStart(const char *task, const char *model)
 	slot->pid = MyProcPid;
 	slot->role = GetSessionUserId();
 	slot->database = MyDatabaseId;
-	slot->started = slot->phase_started = now;
-	slot->done = slot->total = 0;
+	slot->started = started;
+	slot->phase_started = GetCurrentTimestamp();
+	slot->phase_done = slot->done = slot->total = 0;
 	slot->output_tokens = 0;
 	strlcpy(slot->task, task, sizeof(slot->task));
 	strlcpy(slot->phase, "image", sizeof(slot->phase));
@@ -107,15 +108,21 @@ ProgressUpdate(const dsv_progress *progress)
 	};
 	const char *phase = phases[progress->state];
 	ProgressSlot *slot = my_slot();
+	bool		begins;
 	TimestampTz now;
 
 	if (slot == NULL)
 		return;
 	/* nobody else writes the slot, so reading it needs no lock */
-	now = strcmp(slot->phase, phase) != 0 ? GetCurrentTimestamp() : slot->phase_started;
+	begins = strcmp(slot->phase, phase) != 0;
+	now = begins ? GetCurrentTimestamp() : 0;
 	SpinLockAcquire(&slot->lock);
-	strlcpy(slot->phase, phase, sizeof(slot->phase));
-	slot->phase_started = now;
+	if (begins)
+	{
+		strlcpy(slot->phase, phase, sizeof(slot->phase));
+		slot->phase_started = now;
+		slot->phase_done = progress->done;
+	}
 	slot->done = progress->done;
 	slot->total = progress->total;
 	slot->output_tokens = progress->output_tokens;
@@ -155,12 +162,13 @@ eta(const ProgressSlot *slot, bool *isnull)
 {
 	Interval   *left;
 	TimestampTz spent = GetCurrentTimestamp() - slot->phase_started;
+	int64		done = slot->done - slot->phase_done;
 
-	*isnull = slot->done <= 0 || slot->total < slot->done;
+	*isnull = done <= 0 || slot->total < slot->done;
 	if (*isnull)
 		return (Datum) 0;
 	left = palloc0(sizeof(Interval));
-	left->time = (TimeOffset) ((double) spent / slot->done * (slot->total - slot->done));
+	left->time = (TimeOffset) ((double) spent / done * (slot->total - slot->done));
 	return IntervalPGetDatum(left);
 }
 
