@@ -215,6 +215,39 @@ RETURNS SETOF text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 100 
 COMMENT ON FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) IS
   'answer to a question about an image, row by row while it is written';
 
+-- ---- counters ----
+
+CREATE FUNCTION @extschema@.vl_stat(OUT datid oid, OUT usesysid oid, OUT task text, OUT model text,
+    OUT calls bigint, OUT memo_hits bigint, OUT vl001 bigint, OUT vl002 bigint, OUT vl003 bigint,
+    OUT vl004 bigint, OUT vl005 bigint, OUT vl006 bigint, OUT failed bigint, OUT canceled bigint,
+    OUT images bigint, OUT tiles bigint, OUT cached_tiles bigint, OUT prompt_tokens bigint,
+    OUT cached_tokens bigint, OUT output_tokens bigint, OUT image_ms double precision,
+    OUT vision_ms double precision, OUT prefill_ms double precision, OUT decode_ms double precision,
+    OUT stats_reset timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_stat_reset()
+RETURNS void AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+REVOKE ALL ON FUNCTION @extschema@.vl_stat_reset() FROM PUBLIC;
+
+CREATE VIEW @extschema@.vl_stat AS
+SELECT d.datname, r.rolname AS usename, s.task, s.model, s.calls, s.memo_hits,
+       s.vl001, s.vl002, s.vl003, s.vl004, s.vl005, s.vl006, s.failed, s.canceled,
+       s.images, s.tiles, s.cached_tiles, s.prompt_tokens, s.cached_tokens, s.output_tokens,
+       s.image_ms, s.vision_ms, s.prefill_ms, s.decode_ms,
+       s.image_ms + s.vision_ms + s.prefill_ms + s.decode_ms AS total_ms, s.stats_reset
+  FROM @extschema@.vl_stat() s
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = s.datid
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.usesysid;
+
+GRANT SELECT ON @extschema@.vl_stat TO PUBLIC;
+
+COMMENT ON VIEW @extschema@.vl_stat IS
+  'what roles had computed, by task and model, since stats_reset; times in milliseconds';
+COMMENT ON FUNCTION @extschema@.vl_stat() IS 'what the view vl_stat shows';
+COMMENT ON FUNCTION @extschema@.vl_stat_reset() IS 'sets all counters of vl_stat to 0';
+
 -- ---- what \df+ and \d+ say ----
 
 COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';

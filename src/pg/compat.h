@@ -28,6 +28,22 @@
 #define MyBackendSlot	((int) MyBackendId - 1)
 #endif
 
+/* What pg_stat_activity shows while a backend computes */
+#include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 170000
+static inline uint32
+InferenceWaitEvent(void)
+{
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = WaitEventExtensionNew("Dsvl2Inference");
+	return event;
+}
+#else
+#define InferenceWaitEvent()	((uint32) PG_WAIT_EXTENSION)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define DSVL2_MODULE_MAGIC	PG_MODULE_MAGIC_EXT(.name = "dsvl2", .version = DSV_VERSION)
 #else

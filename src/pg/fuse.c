@@ -14,23 +14,35 @@
 
 #include "access/xact.h"
 
+static TimestampTz statement;	/* its start */
+static int64 calls;				/* that it had computed */
+
+static void
+notice_statement(void)
+{
+	if (statement == GetCurrentStatementStartTimestamp())
+		return;
+	statement = GetCurrentStatementStartTimestamp();
+	calls = 0;
+}
+
 void
 CountForFuse(void)
 {
-	static TimestampTz statement;
-	static int64 calls;
-
-	if (statement != GetCurrentStatementStartTimestamp())
-	{
-		statement = GetCurrentStatementStartTimestamp();
-		calls = 0;
-	}
-	if (SettingMaxCallsPerStatement > 0 && calls >= SettingMaxCallsPerStatement)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("statement needs more inferences than dsvl2.max_calls_per_statement allows"),
-				 errdetail("It had " INT64_FORMAT " of them, and the limit is %d.", calls,
-						   SettingMaxCallsPerStatement),
-				 errhint("vl_estimate() tells how many inferences a query needs at most.")));
+	notice_statement();
 	calls++;
+}
+
+void
+CheckFuse(void)
+{
+	notice_statement();
+	if (SettingMaxCallsPerStatement == 0 || calls < SettingMaxCallsPerStatement)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("statement needs more inferences than dsvl2.max_calls_per_statement allows"),
+			 errdetail("It had " INT64_FORMAT " of them, and the limit is %d.", calls,
+					   SettingMaxCallsPerStatement),
+			 errhint("vl_estimate() tells how many inferences a query needs at most.")));
 }

@@ -5,7 +5,10 @@
 #ifndef DSVL2_FUSE_H
 #define DSVL2_FUSE_H
 
-/* Before a call is computed; raises 53400 when it is one too many for the statement. */
+/* Before a call is computed: raises 53400 when the statement may compute no more. */
+void		CheckFuse(void);
+
+/* The engine has taken the call. */
 void		CountForFuse(void);
 
 #endif

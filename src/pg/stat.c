@@ -157,7 +157,7 @@ enter(const StatKey *key)
 }
 
 static void
-count(const InferCall *call, const StatCounters *counters)
+count(const StatName *name, const StatCounters *counters)
 {
 	LWLock	   *lock = GetSharedLock(STAT_LOCK);
 	TimestampTz now = GetCurrentTimestamp();
@@ -166,10 +166,9 @@ count(const InferCall *call, const StatCounters *counters)
 
 	memset(&key, 0, sizeof(key));
 	key.database = MyDatabaseId;
-	/* who asked, whatever function they asked through */
-	key.role = GetOuterUserId();
-	key.task = call->task;
-	strlcpy(key.model, call->model->name, sizeof(key.model));
+	key.role = name->role;
+	key.task = name->task;
+	strlcpy(key.model, name->model, sizeof(key.model));
 	LWLockAcquire(lock, LW_SHARED);
 	entry = hash_search(entries, &key, HASH_FIND, NULL);
 	if (entry == NULL)
@@ -210,21 +209,28 @@ column_of_error(int sqlerrcode)
 }
 
 void
-StatCount(const InferCall *call, const InferResult *result)
+StatNameCall(StatName *name, const InferCall *call)
 {
-	const dsv_usage *u = &result->usage;
+	/* who asked, whatever function they asked through */
+	name->role = GetOuterUserId();
+	name->task = call->task;
+	strlcpy(name->model, call->model->name, sizeof(name->model));
+}
+
+void
+StatCount(const StatName *name, int sqlerrcode, bool from_memo, int nimages, const dsv_usage *u)
+{
 	StatCounters c = {.counts[COUNT_CALLS] = 1};
-	VlError		error;
 
 	if (shared == NULL)
 		return;
-	if (FindRowError(call, result, &error))
-		c.counts[column_of_error(error.sqlerrcode)] = 1;
-	if (result->from_memo)
+	if (sqlerrcode != 0)
+		c.counts[column_of_error(sqlerrcode)] = 1;
+	if (from_memo)
 		c.counts[COUNT_MEMO_HITS] = 1;
 	else
 	{
-		c.counts[COUNT_IMAGES] = result->nimages;
+		c.counts[COUNT_IMAGES] = nimages;
 		c.counts[COUNT_TILES] = u->tiles;
 		c.counts[COUNT_CACHED_TILES] = u->cached_tiles;
 		c.counts[COUNT_PROMPT_TOKENS] = u->prompt_tokens;
@@ -235,18 +241,7 @@ StatCount(const InferCall *call, const InferResult *result)
 		c.ms[TIME_PREFILL] = u->prefill_ms;
 		c.ms[TIME_DECODE] = u->decode_ms;
 	}
-	count(call, &c);
-}
-
-void
-StatFailure(const InferCall *call)
-{
-	StatCounters c = {.counts[COUNT_CALLS] = 1};
-
-	if (shared == NULL)
-		return;
-	c.counts[column_of_error(geterrcode())] = 1;
-	count(call, &c);
+	count(name, &c);
 }
 
 /* ---- looking ---- */

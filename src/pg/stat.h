@@ -17,10 +17,19 @@
 Size		StatMemorySize(void);
 void		AttachStatMemory(void);
 
-/* A call that has its result, computed or remembered, a row error included */
-void		StatCount(const InferCall *call, const InferResult *result);
+/* Whose call it is, of what kind; taken down at its start, since the call itself may be gone when
+ * it ends */
+typedef struct StatName
+{
+	Oid			role;
+	dsv_task	task;
+	char		model[NAMEDATALEN];
+} StatName;
 
-/* A call that raised what is being raised: from PG_CATCH */
-void		StatFailure(const InferCall *call);
+void		StatNameCall(StatName *name, const InferCall *call);
+
+/* The end of a call, whatever it is; sqlerrcode 0 = no error.  May be called while an error is
+ * handled: raises nothing. */
+void		StatCount(const StatName *name, int sqlerrcode, bool from_memo, int nimages, const dsv_usage *usage);
 
 #endif
