@@ -248,6 +248,31 @@ COMMENT ON VIEW @extschema@.vl_stat IS
 COMMENT ON FUNCTION @extschema@.vl_stat() IS 'what the view vl_stat shows';
 COMMENT ON FUNCTION @extschema@.vl_stat_reset() IS 'sets all counters of vl_stat to 0';
 
+-- ---- estimates ----
+
+CREATE FUNCTION @extschema@.vl_estimate(query text, OUT rows bigint, OUT calls bigint,
+    OUT image_tokens bigint, OUT output_tokens bigint, OUT seconds double precision)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.vl_support(internal)
+RETURNS internal AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_estimate(text) IS
+  'inferences, tokens and time that a query would take, without running it';
+COMMENT ON FUNCTION @extschema@.vl_support(internal) IS 'what the planner asks about inference functions';
+
+ALTER FUNCTION @extschema@.vl_ocr(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_multi(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_describe(bytea, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_run(text, bytea, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ground(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ground_answer(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_boxes(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_boxes(bytea, text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_points(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+
 -- ---- what \df+ and \d+ say ----
 
 COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';

@@ -20,6 +20,8 @@
 #include "stat.h"
 #include "utils/memutils.h"
 
+bool		InferSuppressed;
+
 struct InferJob
 {
 	MemoryContext context;		/* its own */
@@ -160,6 +162,16 @@ fail(InferJob *job, const dsv_error *err, const EngineWatch *watch)
 }
 
 static void
+suppress(InferJob *job)
+{
+	VlError		error;
+
+	VlErrorSet(&error, ERRCODE_VL_EMPTY, "nothing is computed for an estimate", "");
+	set_row_error(job, &error);
+	job->counted = true;
+}
+
+static void
 not_trained(InferJob *job)
 {
 	VlError		error;
@@ -212,12 +224,21 @@ static bool
 start(InferJob *job, bool may_wait)
 {
 	const InferCall *call = job->call;
-	BackendModel *backend = OpenBackendModel(call->model);
-	const dsv_model *model = GetBackendModel(backend);
-	const dsv_model_info *info = dsv_model_get_info(model);
-	const char *task_prompt = dsv_model_task_prompt(model, call->task);
+	BackendModel *backend;
+	const dsv_model *model;
+	const dsv_model_info *info;
+	const char *task_prompt;
 	const InferResult *known;
 
+	if (InferSuppressed)
+	{
+		suppress(job);
+		return true;
+	}
+	backend = OpenBackendModel(call->model);
+	model = GetBackendModel(backend);
+	info = dsv_model_get_info(model);
+	task_prompt = dsv_model_task_prompt(model, call->task);
 	strlcpy(job->digest, info->digest, sizeof(job->digest));
 	if (task_prompt == NULL)
 	{
@@ -440,9 +461,12 @@ FinishInfer(InferJob *job)
 		RatesRecord(job->call, &result->usage);
 		log_usage(job->call, &result->usage);
 	}
-	FindRowError(job->call, result, &error);
-	StatCount(&job->stat_name, error.sqlerrcode, result->from_memo, result->nimages, &result->usage);
-	job->counted = true;
+	if (!job->counted)
+	{
+		FindRowError(job->call, result, &error);
+		StatCount(&job->stat_name, error.sqlerrcode, result->from_memo, result->nimages, &result->usage);
+		job->counted = true;
+	}
 	if (job->remember)
 		MemoStore(&job->key, result);
 	AbandonInfer(job);
