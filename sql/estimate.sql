@@ -89,6 +89,9 @@ SELECT * FROM pg_temp.calls('SELECT b.label FROM scan s, vl_boxes(s.image, ''dog
 SELECT * FROM pg_temp.calls('SELECT id, (SELECT count(*) FROM vl_boxes(s.image, ''dog'')) FROM scan s WHERE id <= 10');
 SELECT calls FROM pg_temp.calls('SELECT id FROM payment p WHERE EXISTS (SELECT FROM scan s WHERE s.id = p.scan AND vl_ask(s.image, ''x'') = ''y'')');
 SELECT calls FROM pg_temp.calls('SELECT id, (SELECT vl_ask(image, ''x'') FROM scan s WHERE s.id = p.scan) FROM payment p');
+SELECT calls FROM pg_temp.calls('SELECT id FROM payment p WHERE (SELECT vl_ask(image, ''x'') FROM scan s WHERE s.id = p.scan) = ''y''');
+SELECT calls FROM pg_temp.calls('SELECT id, (SELECT max(vl_ask(image, ''x'')) FROM scan s WHERE s.id % 7 = p.amount) FROM payment p');
+SELECT calls FROM pg_temp.calls('SELECT id FROM payment p WHERE id NOT IN (SELECT id FROM scan WHERE vl_ask(image, ''x'') = ''y'')');
 SELECT calls FROM pg_temp.calls('WITH w AS MATERIALIZED (SELECT vl_ask(image, ''x'') AS a FROM scan) SELECT * FROM w UNION ALL SELECT * FROM w');
 SELECT calls FROM pg_temp.calls('SELECT vl_ask(image, ''x'') FROM scan UNION ALL SELECT vl_ask(image, ''x'') FROM scan WHERE id <= 100');
 SELECT calls FROM pg_temp.calls('SELECT vl_ask(image, ''x'') FROM scan EXCEPT SELECT amount::text FROM payment');

@@ -372,7 +372,8 @@ estimate_call(const PlannedCall *planned, List *rtable, Oid schema, Totals *tota
 		return;
 	totals->unknown = true;
 	ereport(NOTICE,
-			(errmsg("the task \"%s\" of model \"%s\" has not been measured yet, so that its answers and times are unknown",
+			(errmsg("the task \"%s\" of model \"%s\" has not been measured yet, "
+					"so that its answers and times are unknown",
 					dsv_task_name(known.task), known.entry->name),
 			 errhint("Run the query on a few rows first.")));
 }

@@ -15,20 +15,31 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "utils/syscache.h"
 
 /* What the planner takes for the share of rows for which a condition IS NOT UNKNOWN */
 #define HOLDS_SELECTIVITY 0.995
 
 /* ---- conditions ---- */
 
+/* EXISTS and IN are left as they are, so that the planner can make joins of them. */
 static bool
 has_call(Node *node, void *schema)
 {
 	if (node == NULL)
 		return false;
-	return IsInferenceCall(node, *(Oid *) schema) || expression_tree_walker(node, has_call, schema);
+	if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType != EXISTS_SUBLINK &&
+		((SubLink *) node)->subLinkType != ANY_SUBLINK &&
+		query_tree_walker((Query *) ((SubLink *) node)->subselect, has_call, schema, 0))
+		return true;
+	/* in a plan, what a subquery was has been looked into before */
+	return IsA(node, SubPlan) || IsInferenceCall(node, *(Oid *) schema) ||
+		expression_tree_walker(node, has_call, schema);
 }
 
 static Node *
@@ -338,6 +349,29 @@ scanned_relation(const Plan *plan)
 	}
 }
 
+/* What a scan gives that runs once or each time the same, or what all its different runs do: no more
+ * than the relation has */
+static double
+rows_of_scan(const Plan *plan, double rows, double loops, const Walk *walk)
+{
+	RangeTblEntry *rte = rt_fetch(scanned_relation(plan), walk->stmt->rtable);
+	double		all = -1;
+	HeapTuple	tuple;
+
+	if (bms_is_empty(plan->extParam))
+		return rows;
+	if (rte->rtekind == RTE_RELATION)
+	{
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(rte->relid));
+		if (HeapTupleIsValid(tuple))
+		{
+			all = ((Form_pg_class) GETSTRUCT(tuple))->reltuples;
+			ReleaseSysCache(tuple);
+		}
+	}
+	return all > 0 ? Min(rows * loops, Max(rows, all)) : rows * loops;
+}
+
 /* Expressions that only this kind of node has; left and right are the rows of the children. */
 static void
 look_at_own_expressions(Plan *plan, double loops, Made left, Made right, Walk *walk)
@@ -443,9 +477,10 @@ walk_plan(Plan *plan, double loops, double fraction, Walk *walk)
 	/* their numbers of rows are not those of the conditions below */
 	if (IsA(plan, Limit) || IsA(plan, Agg))
 		made.held = held;
-	all = rint(plan->plan_rows / pow(HOLDS_SELECTIVITY, made.held));
+	/* the planner has rounded, too: what is just above a half was a whole number */
+	all = floor(plan->plan_rows / pow(HOLDS_SELECTIVITY, made.held) + 0.49);
 	if (scanned > 0)
-		walk->scanned[scanned] = Max(walk->scanned[scanned], bms_is_empty(plan->extParam) ? all : all * loops);
+		walk->scanned[scanned] = Max(walk->scanned[scanned], rows_of_scan(plan, all, loops, walk));
 	made.rows = ceil(all * loops * fraction);
 	walk->inputs = left.rows;
 	look_at(plan->targetlist, made.rows, walk);
