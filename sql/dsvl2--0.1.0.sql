@@ -195,6 +195,17 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
 
+-- ---- metrics ----
+
+CREATE FUNCTION @extschema@.vl_anls(answer text, truths text[])
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_cer(answer text, truth text)
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
+  'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
+COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
 -- ---- streams and batches ----
 
 CREATE FUNCTION @extschema@.vl_ask_stream(image bytea, prompt text, model text DEFAULT NULL,
@@ -255,6 +266,63 @@ COMMENT ON FUNCTION @extschema@.vl_extract_rows(bytea, text, text, jsonb) IS
   'rows of a list in an image, with the columns of the column definition list';
 COMMENT ON FUNCTION @extschema@.vl_schema_of(regtype) IS
   'the JSON Schema by which vl_extract_as reads values of a type';
+-- ---- counters ----
+
+CREATE FUNCTION @extschema@.vl_stat(OUT datid oid, OUT usesysid oid, OUT task text, OUT model text,
+    OUT calls bigint, OUT memo_hits bigint, OUT vl001 bigint, OUT vl002 bigint, OUT vl003 bigint,
+    OUT vl004 bigint, OUT vl005 bigint, OUT vl006 bigint, OUT failed bigint, OUT canceled bigint,
+    OUT images bigint, OUT tiles bigint, OUT cached_tiles bigint, OUT prompt_tokens bigint,
+    OUT cached_tokens bigint, OUT output_tokens bigint, OUT image_ms double precision,
+    OUT vision_ms double precision, OUT prefill_ms double precision, OUT decode_ms double precision,
+    OUT stats_reset timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_stat_reset()
+RETURNS void AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+REVOKE ALL ON FUNCTION @extschema@.vl_stat_reset() FROM PUBLIC;
+
+CREATE VIEW @extschema@.vl_stat AS
+SELECT d.datname, r.rolname AS usename, s.task, s.model, s.calls, s.memo_hits,
+       s.vl001, s.vl002, s.vl003, s.vl004, s.vl005, s.vl006, s.failed, s.canceled,
+       s.images, s.tiles, s.cached_tiles, s.prompt_tokens, s.cached_tokens, s.output_tokens,
+       s.image_ms, s.vision_ms, s.prefill_ms, s.decode_ms,
+       s.image_ms + s.vision_ms + s.prefill_ms + s.decode_ms AS total_ms, s.stats_reset
+  FROM @extschema@.vl_stat() s
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = s.datid
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.usesysid;
+
+GRANT SELECT ON @extschema@.vl_stat TO PUBLIC;
+
+COMMENT ON VIEW @extschema@.vl_stat IS
+  'what roles had computed, by task and model, since stats_reset; times in milliseconds';
+COMMENT ON FUNCTION @extschema@.vl_stat() IS 'what the view vl_stat shows';
+COMMENT ON FUNCTION @extschema@.vl_stat_reset() IS 'sets all counters of vl_stat to 0';
+
+-- ---- estimates ----
+
+CREATE FUNCTION @extschema@.vl_estimate(query text, OUT rows bigint, OUT calls bigint,
+    OUT image_tokens bigint, OUT output_tokens bigint, OUT seconds double precision)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.vl_support(internal)
+RETURNS internal AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_estimate(text) IS
+  'inferences, tokens and time that a query would take, without running it';
+COMMENT ON FUNCTION @extschema@.vl_support(internal) IS 'what the planner asks about inference functions';
+
+ALTER FUNCTION @extschema@.vl_ocr(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_multi(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_describe(bytea, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_run(text, bytea, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ground(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ground_answer(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_boxes(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_boxes(bytea, text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_points(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
 
 -- ---- what \df+ and \d+ say ----
 

@@ -47,6 +47,71 @@ SELECT computed, remembered > 0 AS remembered
                          JOIN scan b ON vl_ask(a.image, 'Total?') = vl_ask(b.image, 'Total?')$$);
 RESET enable_nestloop;
 RESET enable_mergejoin;
+-- a hash join evaluates the call when it hashes and again when it compares rows of equal hashes,
+-- a merge join when it sorts and when it compares, a nested loop for each pair
+CREATE FUNCTION pg_temp.uses(node text, sql text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (FORMAT JSON) ' || sql INTO plan;
+  RETURN plan::text ~ ('"Node Type": "' || node || '"');
+END $$;
+CREATE FUNCTION pg_temp.joined(jointype text, OUT used boolean, OUT computed bigint, OUT remembered_others boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+  sql text := 'SELECT a.name FROM scan a JOIN scan b ON vl_ask(a.image, ''Join?'', ''tiny'', ''{"max_tokens": 3}'')
+                                                     = vl_ask(b.image, ''Join?'', ''tiny'', ''{"max_tokens": 3}'')';
+  s record;
+BEGIN
+  PERFORM set_config('enable_hashjoin', (jointype = 'Hash Join')::text, true),
+          set_config('enable_mergejoin', (jointype = 'Merge Join')::text, true),
+          set_config('enable_nestloop', (jointype = 'Nested Loop')::text, true);
+  used := pg_temp.uses(jointype, sql);
+  s := pg_temp.spent(sql);
+  computed := s.computed;
+  remembered_others := s.remembered >= s.computed;
+END $$;
+SELECT * FROM pg_temp.joined('Hash Join');
+SELECT * FROM pg_temp.joined('Merge Join');
+SELECT * FROM pg_temp.joined('Nested Loop');
+-- looking at a plan with a constant call computes it, and running it in the same transaction does not
+BEGIN;
+SELECT computed FROM pg_temp.spent('EXPLAIN ' || :'constant');
+SELECT computed, remembered > 0 AS remembered FROM pg_temp.spent(:'constant');
+COMMIT;
+-- a prepared statement is planned for any parameter
+SET plan_cache_mode = force_generic_plan;
+PREPARE ask(text) AS SELECT count(*) FROM scan
+  WHERE vl_ask(image, $1, 'tiny', '{"max_tokens": 3}') = vl_ask(image, $1, 'tiny', '{"max_tokens": 3}') || '';
+BEGIN;
+SELECT * FROM pg_temp.spent($$EXECUTE ask('Total?')$$);
+SELECT * FROM pg_temp.spent($$EXECUTE ask('Total?')$$);
+COMMIT;
+DEALLOCATE ask;
+RESET plan_cache_mode;
+-- grouping, sorting and a condition on groups
+SELECT computed, remembered > 0 AS remembered
+  FROM pg_temp.spent($$SELECT vl_ask(image, 'Kind?', 'tiny', '{"max_tokens": 3}'), count(*) FROM scan GROUP BY 1
+    HAVING max(vl_ask(image, 'Kind?', 'tiny', '{"max_tokens": 3}')) IS NOT NULL
+     ORDER BY vl_ask(image, 'Kind?', 'tiny', '{"max_tokens": 3}')$$);
+-- a table expression that is read twice, a lateral call beside it, and both arms of a union
+SELECT computed FROM pg_temp.spent($$
+  WITH w AS NOT MATERIALIZED (SELECT name, vl_ask(image, 'With?', 'tiny', '{"max_tokens": 3}') AS answer FROM scan)
+  SELECT 1 FROM w a JOIN w b USING (name), scan s,
+       LATERAL vl_run('ask', s.image, 'With?', model => 'tiny', options => '{"max_tokens": 3}') r
+   WHERE a.answer = b.answer
+  UNION ALL SELECT 1 FROM w WHERE answer IS NOT NULL$$);
+-- what an update asks before, writes, and gives back
+CREATE TEMP TABLE answered AS SELECT name, image, NULL::text AS answer FROM scan;
+SELECT * FROM pg_temp.spent($$UPDATE answered SET answer = vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}')
+   WHERE vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}') IS NOT NULL
+  RETURNING vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}')$$);
+-- an index over what a call gave is asked with one call, however many rows it finds
+CREATE INDEX ON answered (answer);
+SET enable_seqscan = off;
+SELECT computed FROM pg_temp.spent($$SELECT 1 FROM answered
+  WHERE answer = (SELECT vl_ask(image, 'Index?', 'tiny', '{"max_tokens": 3}') FROM scan WHERE name = 'text 1')$$);
+RESET enable_seqscan;
 -- a subtransaction that fails does not forget
 SELECT computed
   FROM pg_temp.spent($$SELECT vl_ocr(image), pg_temp.fails('SELECT vl_ocr(''\x'')'), vl_ocr(image)

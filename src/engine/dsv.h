@@ -398,7 +398,8 @@ typedef struct dsv_usage
 	int			image_tokens;	/* of the prompt's */
 	int			cached_tokens;	/* of the prompt's, taken from cached pages */
 	int			output_tokens;	/* end token not counted */
-	int			tiles;			/* that went through the tower */
+	int			tiles;			/* different ones that went through the tower */
+	int			cached_tiles;	/* different ones that did not: rows or pages of them were cached */
 	double		decode_image_ms;
 	double		vision_ms;
 	double		prefill_ms;

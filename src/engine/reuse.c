@@ -266,6 +266,7 @@ plan_tower(dsv_sequence *seq)
 			seq->vision_total += dsv_vision_steps(config);
 			seq->usage.tiles++;
 		}
+	seq->usage.cached_tiles = seq->nunique - seq->usage.tiles;
 	if (seq->vision_total == 0)
 		free_tiles(seq);
 }

@@ -79,6 +79,10 @@ poll_interrupts(void *ud)
 void
 WatchEngine(EngineWatch *watch)
 {
+	if (watch != NULL)
+		pgstat_report_wait_start(InferenceWaitEvent());
+	else
+		pgstat_report_wait_end();
 	watched = watch;
 }
 

@@ -27,6 +27,8 @@ extern int	SettingMaxImageBytes;
 extern char *SettingModelDir;
 extern bool SettingExifOrientation;
 extern bool SettingLogUsage;
+extern int	SettingMaxCallsPerStatement;	/* 0 = no limit */
+extern int	SettingStatMax;
 
 void		DefineSettings(void);
 

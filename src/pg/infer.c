@@ -342,6 +342,8 @@ ReportTruncation(const InferResult *result)
 void
 ReportRowError(const InferCall *call, const InferResult *result, const VlError *error)
 {
+	if (InferSuppressed)
+		return;
 	Counters.row_errors++;
 	if (call->options.on_error == ON_ERROR_ERROR)
 		VlErrorReport(error, ERROR);

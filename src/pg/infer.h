@@ -59,6 +59,12 @@ char	   *Utf8Argument(FunctionCallInfo fcinfo, int arg);
  * infer_job.h has the same in phases. */
 InferResult *Infer(const InferCall *call);
 
+/*
+ * While it is set every call is answered by a row error that nobody reports: nothing is computed for
+ * a query that is only planned, where the planner evaluates calls with constant pictures.
+ */
+extern bool InferSuppressed;
+
 /* What must not pass for an answer: the result's own error, VL004 for a page or boxes cut off,
  * VL006 for an empty answer.  False when there is nothing of it. */
 bool		FindRowError(const InferCall *call, const InferResult *result, VlError *error);

@@ -11,11 +11,16 @@
 #include "infer_job.h"
 
 #include "backend_engine.h"
+#include "fuse.h"
 #include "grammar_cache.h"
 #include "guc.h"
 #include "memo.h"
 #include "progress.h"
+#include "rates.h"
+#include "stat.h"
 #include "utils/memutils.h"
+
+bool		InferSuppressed;
 
 struct InferJob
 {
@@ -28,6 +33,9 @@ struct InferJob
 	dsv_cpu_level cpu_level;
 	char		digest[65];		/* of the model */
 	MemoKey		key;
+	StatName	stat_name;
+	int			sqlerrcode;		/* what ends it before it is finished; 0 = its caller does */
+	bool		counted;		/* in vl_stat */
 
 	/* what the callback gives back */
 	BackendModel *backend;		/* pinned */
@@ -62,7 +70,18 @@ RestInfer(void)
 
 /* ---- the end ---- */
 
-/* Of a job that ends early, what was decoded counts all the same. */
+/* Of a job that ends early, what was computed counts all the same. */
+static void
+count_early_end(InferJob *job)
+{
+	static const dsv_usage nothing;
+	const dsv_result *r = job->seq != NULL ? dsv_sequence_result(job->seq) : NULL;
+
+	if (!job->counted)
+		StatCount(&job->stat_name, job->sqlerrcode, false, r != NULL ? r->nimages : 0,
+				  r != NULL ? &r->usage : &nothing);
+}
+
 static void
 count_tokens(dsv_sequence *seq)
 {
@@ -81,6 +100,7 @@ give_back(void *arg)
 
 	if (shown == job)
 		RestInfer();
+	count_early_end(job);
 	if (job->seq != NULL)
 	{
 		count_tokens(job->seq);
@@ -112,6 +132,7 @@ create_job(const InferCall *call)
 	job->started = GetCurrentTimestamp();
 	job->has_timeout = call->options.timeout_ms > 0;
 	job->left_us = (int64) call->options.timeout_ms * 1000;
+	StatNameCall(&job->stat_name, call);
 	return job;
 }
 
@@ -130,12 +151,24 @@ fail(InferJob *job, const dsv_error *err, const EngineWatch *watch)
 {
 	VlError		error;
 
+	job->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	if (err->code == DSV_CANCELED)
 		RaiseCancel(watch);
 	VlErrorFromEngine(&error, err);
+	job->sqlerrcode = error.sqlerrcode;
 	if (!VlErrorIsRow(&error))
 		VlErrorReport(&error, ERROR);
 	set_row_error(job, &error);
+}
+
+static void
+suppress(InferJob *job)
+{
+	VlError		error;
+
+	VlErrorSet(&error, ERRCODE_VL_EMPTY, "nothing is computed for an estimate", "");
+	set_row_error(job, &error);
+	job->counted = true;
 }
 
 static void
@@ -200,6 +233,7 @@ submit(InferJob *job, const dsv_model_info *info, const char *task_prompt, bool 
 	dsv_sequence_pause(job->seq, true);
 	Counters.inferences++;
 	Counters.images += call->nimages;
+	CountForFuse();
 	return true;
 }
 
@@ -207,12 +241,21 @@ static bool
 start(InferJob *job, bool may_wait)
 {
 	const InferCall *call = job->call;
-	BackendModel *backend = OpenBackendModel(call->model);
-	const dsv_model *model = GetBackendModel(backend);
-	const dsv_model_info *info = dsv_model_get_info(model);
-	const char *task_prompt = dsv_model_task_prompt(model, call->task);
+	BackendModel *backend;
+	const dsv_model *model;
+	const dsv_model_info *info;
+	const char *task_prompt;
 	const InferResult *known;
 
+	if (InferSuppressed)
+	{
+		suppress(job);
+		return true;
+	}
+	backend = OpenBackendModel(call->model);
+	model = GetBackendModel(backend);
+	info = dsv_model_get_info(model);
+	task_prompt = dsv_model_task_prompt(model, call->task);
 	strlcpy(job->digest, info->digest, sizeof(job->digest));
 	if (task_prompt == NULL)
 	{
@@ -231,6 +274,7 @@ start(InferJob *job, bool may_wait)
 		job->result->from_memo = true;
 		return true;
 	}
+	CheckFuse();
 	/* pinned only now: an engine that others use keeps its settings */
 	job->engine = GetBackendEngine(backend);
 	PinBackendModel(backend);
@@ -250,16 +294,20 @@ StartInfer(const InferCall *call, bool may_wait)
 	{
 		started = start(job, may_wait);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		MemoryContextSwitchTo(caller);
-		if (!started)
-			AbandonInfer(job);
+		job->sqlerrcode = geterrcode();
+		AbandonInfer(job);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
 	if (started)
 		return job;
 	Counters.calls--;
+	job->counted = true;
+	AbandonInfer(job);
 	return NULL;
 }
 
@@ -307,6 +355,13 @@ spend(InferJob *const *jobs, int n, const dsv_engine *engine, int64 us)
 			jobs[i]->left_us -= us;
 }
 
+static void
+set_error_code(InferJob *const *jobs, int n, int sqlerrcode)
+{
+	for (int i = 0; i < n; i++)
+		jobs[i]->sqlerrcode = sqlerrcode;
+}
+
 void
 StepInfer(InferJob *const *jobs, int n)
 {
@@ -320,7 +375,9 @@ StepInfer(InferJob *const *jobs, int n)
 	if (InterruptPending)
 	{
 		RestInfer();
+		set_error_code(jobs, n, ERRCODE_QUERY_CANCELED);
 		CHECK_FOR_INTERRUPTS();
+		set_error_code(jobs, n, 0);
 	}
 	while (first < n && InferIsDone(jobs[first]))
 		first++;
@@ -411,6 +468,7 @@ InferResult *
 FinishInfer(InferJob *job)
 {
 	InferResult *result;
+	VlError		error;
 
 	if (job->result != NULL)
 		result = CopyInferResult(job->result, CurrentMemoryContext);
@@ -418,7 +476,14 @@ FinishInfer(InferJob *job)
 	{
 		result = sequence_result(job);
 		RememberUsage(job->call, result);
+		RatesRecord(job->call, &result->usage);
 		log_usage(job->call, &result->usage);
+	}
+	if (!job->counted)
+	{
+		FindRowError(job->call, result, &error);
+		StatCount(&job->stat_name, error.sqlerrcode, result->from_memo, result->nimages, &result->usage);
+		job->counted = true;
 	}
 	if (job->remember)
 		MemoStore(&job->key, result);

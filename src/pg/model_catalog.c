@@ -131,15 +131,34 @@ match_model(HeapTuple tuple, TupleDesc desc, void *state)
 	return true;
 }
 
+/* Fills entry, or leaves it NULL and the name as the aliases have it. */
+static void
+look_up(Oid schema, const char *name, Lookup *lookup)
+{
+	memset(lookup, 0, sizeof(*lookup));
+	lookup->name = name != NULL ? name : SettingDefaultModel;
+	NearMissStart(&lookup->near, lookup->name);
+	if (scan_table(ExtensionRelation(schema, "vl_model_alias"), match_alias, lookup))
+		lookup->name = lookup->target;
+	scan_table(ExtensionRelation(schema, "vl_model"), match_model, lookup);
+}
+
+ModelEntry *
+FindModel(Oid schema, const char *name)
+{
+	Lookup		lookup;
+
+	look_up(schema, name, &lookup);
+	return lookup.entry;
+}
+
 ModelEntry *
 ResolveModel(Oid schema, const char *name)
 {
-	Lookup		lookup = {.name = name != NULL ? name : SettingDefaultModel};
+	Lookup		lookup;
 
-	NearMissStart(&lookup.near, lookup.name);
-	if (scan_table(ExtensionRelation(schema, "vl_model_alias"), match_alias, &lookup))
-		lookup.name = lookup.target;
-	if (!scan_table(ExtensionRelation(schema, "vl_model"), match_model, &lookup))
+	look_up(schema, name, &lookup);
+	if (lookup.entry == NULL)
 	{
 		char	   *hint = NearMissHint(&lookup.near);
 

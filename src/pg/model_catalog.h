@@ -25,6 +25,9 @@ typedef struct ModelEntry
  * extension's.  Unknown: 42704. */
 ModelEntry *ResolveModel(Oid schema, const char *name);
 
+/* The same, but NULL when unknown */
+ModelEntry *FindModel(Oid schema, const char *name);
+
 /* The folder as a path of this server (palloc'd). */
 char	   *ModelFolder(const char *stored_path);
 

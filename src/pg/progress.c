@@ -8,7 +8,6 @@
 #include "error_report.h"
 #include "funcapi.h"
 #include "storage/ipc.h"
-#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/acl.h"
@@ -34,50 +33,25 @@ typedef struct ProgressSlot
 } ProgressSlot;
 
 static ProgressSlot *slots;		/* [MaxBackends], NULL when not preloaded */
-static shmem_request_hook_type next_request_hook;
-static shmem_startup_hook_type next_startup_hook;
 
-static Size
-slots_size(void)
+Size
+ProgressMemorySize(void)
 {
 	return mul_size(MaxBackends, sizeof(ProgressSlot));
 }
 
-static void
-request_memory(void)
-{
-	if (next_request_hook)
-		next_request_hook();
-	RequestAddinShmemSpace(slots_size());
-}
-
-static void
-create_slots(void)
+void
+AttachProgressMemory(void)
 {
 	bool		found;
 
-	if (next_startup_hook)
-		next_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	slots = ShmemInitStruct("dsvl2 progress", slots_size(), &found);
+	slots = ShmemInitStruct("dsvl2 progress", ProgressMemorySize(), &found);
 	if (!found)
 	{
-		memset(slots, 0, slots_size());
+		memset(slots, 0, ProgressMemorySize());
 		for (int i = 0; i < MaxBackends; i++)
 			SpinLockInit(&slots[i].lock);
 	}
-	LWLockRelease(AddinShmemInitLock);
-}
-
-void
-RequestProgressMemory(void)
-{
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	next_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	next_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = create_slots;
 }
 
 static ProgressSlot *

@@ -13,7 +13,8 @@
 #include "../engine/dsv.h"
 #include "utils/timestamp.h"
 
-void		RequestProgressMemory(void);
+Size		ProgressMemorySize(void);
+void		AttachProgressMemory(void);
 
 /* Shows a call, anew or again.  The phase is "image" until the first update. */
 void		ProgressStart(const char *task, const char *model, TimestampTz started);

@@ -275,6 +275,9 @@ test_prefix_pages(void **state)
 	assert_true(r[0]->usage.tiles > 0);
 	assert_int_equal(r[1]->usage.tiles, 0);
 	assert_int_equal(r[2]->usage.tiles, r[0]->usage.tiles);
+	assert_int_equal(r[0]->usage.cached_tiles, 0);
+	assert_int_equal(r[1]->usage.cached_tiles, r[0]->usage.tiles);
+	assert_int_equal(r[2]->usage.cached_tiles, 0);
 	assert_string_equal(r[1]->text, r[2]->text);
 	assert_int_equal(r[1]->ntokens, r[2]->ntokens);
 	assert_memory_equal(r[1]->logprobs, r[2]->logprobs, r[1]->ntokens * sizeof(float));
@@ -303,6 +306,7 @@ test_equal_tiles(void **state)
 		seq = submit(engine, &a.request);
 		check_ok(run_to_end(engine, &err), &err);
 		assert_int_equal(dsv_sequence_result(seq)->usage.tiles, 1);
+		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tiles, 0);
 		assert_int_equal(dsv_sequence_result(seq)->usage.image_tokens, 421 * n);
 		dsv_sequence_release(seq);
 	}
@@ -384,6 +388,7 @@ test_tiles_that_are_left(void **state)
 		check_ok(run_to_end(engine, &err), &err);
 		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tokens, 0);
 		assert_int_equal(dsv_sequence_result(seq)->usage.tiles, tiles[i]);
+		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tiles, i == 2 ? 2 : 0);
 		dsv_sequence_release(seq);
 	}
 	dsv_engine_destroy(engine);
