@@ -26,8 +26,10 @@ OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
-ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson
-ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS))
+ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson
+# libwebp's headers do not tell its version
+ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS)) \
+	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp)
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
 # The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's
 SHLIB_LINK = $(ENGINE_LIBS) -Wl,--version-script=src/pg/exports.map

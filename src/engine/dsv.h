@@ -204,6 +204,9 @@ typedef enum dsv_image_format
 	DSV_IMAGE_UNKNOWN = 0,
 	DSV_IMAGE_JPEG,
 	DSV_IMAGE_PNG,
+	DSV_IMAGE_TIFF,
+	DSV_IMAGE_WEBP,
+	DSV_IMAGE_PDF,				/* of scanned pages: one image a page */
 } dsv_image_format;
 
 typedef struct dsv_image_info
@@ -212,7 +215,8 @@ typedef struct dsv_image_info
 	int			width;			/* pixels as stored, before any orientation */
 	int			height;
 	int			orientation;	/* EXIF 1..8; 1 when absent */
-	int			pages;			/* 1 for JPEG and PNG */
+	int			pages;			/* of TIFF and PDF files; width, height and orientation are
+								 * those of the page asked for, else of the first */
 } dsv_image_info;
 
 /* Zeroed = defaults. */
@@ -224,12 +228,17 @@ typedef struct dsv_image_options
 	int			max_tiles;		/* local tiles at most; 0 = the model's own limit */
 	size_t		max_bytes;		/* of the file; 0 = no limit */
 	int64_t		max_pixels;		/* width x height; 0 = the engine's limit, 2^28 */
+	int			page;			/* from 1; 0 = the only one, and a file of several is an error */
 } dsv_image_options;
 
-/* Reads the headers only.  Errors: IMAGE, IMAGE_SIZE. */
+/* Reads the headers only; of a file of several pages, without options->page, those of the first.
+ * Errors: IMAGE, IMAGE_SIZE; TIFF and PDF LIMIT (pages); PDF UNSUPPORTED, IO, NOMEM, CANCELED. */
 dsv_code	dsv_image_probe(const void *data, size_t len, const dsv_image_options *options,
-							dsv_image_info *info, dsv_error *err);
+							const dsv_poll *poll, dsv_image_info *info, dsv_error *err);
 const char *dsv_image_format_name(dsv_image_format format);
+
+/* Whether a page (0 = not given) can be meant in an image of so many.  Errors: IMAGE. */
+dsv_code	dsv_image_check_pages(int pages, int page, dsv_error *err);
 
 /* Tiles that a picture of this size (after orientation) is cut into, and the
  * positions it takes in a prompt.  model NULL: the published models' geometry.

@@ -10,8 +10,10 @@
 #include <jansson.h>
 #include <pcre2.h>
 #include <png.h>
+#include <qpdf/DLL.h>
 #include <stdio.h>
 #include <jpeglib.h>
+#include <tiffio.h>
 
 /* A cpu level is a kernel level, moved up by one for DSV_CPU_AUTO. */
 static dsv_cpu_level
@@ -85,6 +87,10 @@ dsv_library(int i, const char **version)
 		{"libjpeg", VALUE(JPEG_LIB_VERSION)},
 #endif
 		{"libpng", PNG_LIBPNG_VER_STRING},
+		{"libtiff", VALUE(TIFFLIB_MAJOR_VERSION) "." VALUE(TIFFLIB_MINOR_VERSION) "."
+		VALUE(TIFFLIB_MICRO_VERSION)},
+		{"libwebp", VALUE(DSV_WEBP_VERSION)},
+		{"qpdf", QPDF_VERSION},
 		{"pcre2", VALUE(PCRE2_MAJOR) "." VALUE(PCRE2_MINOR)},
 		{"jansson", JANSSON_VERSION},
 	};

@@ -63,7 +63,7 @@ image_tokens(const dsv_model *model, bytea *image)
 	int			rows;
 	int			tokens;
 
-	if (dsv_image_probe(VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image), &options, &info, &err) != DSV_OK)
+	if (dsv_image_probe(VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image), &options, NULL, &info, &err) != DSV_OK)
 		ReportEngineError(&err);
 	turned = SettingExifOrientation && info.orientation >= 5;
 	dsv_image_layout(model, turned ? info.height : info.width, turned ? info.width : info.height, 0, true,

@@ -399,7 +399,7 @@ test_probe(void **state)
 
 		snprintf(path, sizeof(path), DECODE "%s", cases[i].file);
 		file = read_file(path);
-		assert_int_equal(dsv_image_probe(file.data, file.len, NULL, &info, &err), DSV_OK);
+		assert_int_equal(dsv_image_probe(file.data, file.len, NULL, NULL, &info, &err), DSV_OK);
 		assert_memory_equal(&info, &cases[i].info, sizeof(info));
 		free(file.data);
 	}
@@ -636,7 +636,7 @@ assert_too_large(const file_bytes *file, const dsv_image_options *options, const
 	assert_string_equal(err.msg, msg);
 	assert_int_equal(c.live, 0);
 	assert_true(c.largest < 65536);
-	assert_int_equal(dsv_image_probe(file->data, file->len, options, &info, &err), DSV_IMAGE_SIZE);
+	assert_int_equal(dsv_image_probe(file->data, file->len, options, NULL, &info, &err), DSV_IMAGE_SIZE);
 	assert_string_equal(err.msg, msg);
 }
 
@@ -735,7 +735,7 @@ test_foreign(void **state)
 		dsv_error	err;
 
 		memcpy(data, cases[i].bytes, cases[i].len);
-		assert_int_equal(dsv_image_probe(data, cases[i].len, NULL, &info, &err), DSV_IMAGE);
+		assert_int_equal(dsv_image_probe(data, cases[i].len, NULL, NULL, &info, &err), DSV_IMAGE);
 		assert_string_equal(err.detail, cases[i].detail);
 		assert_string_equal(err.msg, cases[i].len > 0 ? "image is neither JPEG nor PNG" :
 							"image is empty");
