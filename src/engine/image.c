@@ -58,8 +58,8 @@ matches(const signature *s, const uint8_t *data, size_t len)
 	return len >= s->at + s->len && memcmp(data + s->at, s->bytes, s->len) == 0;
 }
 
-static dsv_image_format
-sniff(const uint8_t *data, size_t len)
+dsv_image_format
+dsv_image_sniff(const uint8_t *data, size_t len)
 {
 	static const struct
 	{
@@ -162,6 +162,15 @@ dsv_image_format_name(dsv_image_format format)
 /* ---- limits ---- */
 
 dsv_code
+dsv_image_check_bytes(const dsv_image_source *src)
+{
+	if (src->options.max_bytes > 0 && src->len > src->options.max_bytes)
+		return dsv_fail(src->err, DSV_IMAGE_SIZE, "image is %zu bytes, at most %zu are allowed",
+						src->len, src->options.max_bytes);
+	return DSV_OK;
+}
+
+dsv_code
 dsv_image_check_size(const dsv_image_source *src, int64_t width, int64_t height)
 {
 	int64_t		limit = src->options.max_pixels;
@@ -218,11 +227,12 @@ dsv_image_pick_page(const dsv_image_source *src, int pages, bool decode, int *pa
 static dsv_code
 read_image(const dsv_image_source *src, dsv_image_info *info, dsv_pixels *out)
 {
-	if (src->options.max_bytes > 0 && src->len > src->options.max_bytes)
-		return dsv_fail(src->err, DSV_IMAGE_SIZE, "image is %zu bytes, at most %zu are allowed",
-						src->len, src->options.max_bytes);
+	dsv_code	code = dsv_image_check_bytes(src);
+
+	if (code != DSV_OK)
+		return code;
 	memset(info, 0, sizeof(*info));
-	info->format = sniff(src->data, src->len);
+	info->format = dsv_image_sniff(src->data, src->len);
 	info->orientation = dsv_exif_orientation(info->format, src->data, src->len);
 	info->pages = 1;
 	if (info->format == DSV_IMAGE_TIFF)
@@ -256,8 +266,9 @@ dsv_image_probe(const void *data, size_t len, const dsv_image_options *options,
  * the stored one at origin + x * step_x + y * step_y.  Blocks keep both pictures' lines in
  * cache where rows become columns.
  */
-static dsv_code
-orient(const dsv_image_source *src, int orientation, dsv_pixels *picture)
+dsv_code
+dsv_pixels_orient(dsv_pixels *picture, int orientation, const dsv_poll *poll, const dsv_mem *mem,
+				  dsv_error *err)
 {
 	enum { BLOCK = 32 };
 	ptrdiff_t	right = 3;
@@ -277,18 +288,18 @@ orient(const dsv_image_source *src, int orientation, dsv_pixels *picture)
 	ptrdiff_t	step_y = turned ? along_width : along_height;
 	int			width = turned ? picture->height : picture->width;
 	int			height = turned ? picture->width : picture->height;
-	uint8_t    *upright = dsv_alloc(src->mem, (size_t) width * height, 3);
+	uint8_t    *upright = dsv_alloc(mem, (size_t) width * height, 3);
 
 	if (upright == NULL)
-		return dsv_fail_nomem(src->err, (size_t) width * height * 3);
+		return dsv_fail_nomem(err, (size_t) width * height * 3);
 	for (int y0 = 0; y0 < height; y0 += BLOCK)
 	{
 		int			y1 = y0 + BLOCK < height ? y0 + BLOCK : height;
 
-		if (dsv_poll_canceled(src->poll))
+		if (dsv_poll_canceled(poll))
 		{
-			dsv_free(src->mem, upright);
-			return dsv_fail_canceled(src->err);
+			dsv_free(mem, upright);
+			return dsv_fail_canceled(err);
 		}
 		for (int x0 = 0; x0 < width; x0 += BLOCK)
 		{
@@ -303,7 +314,7 @@ orient(const dsv_image_source *src, int orientation, dsv_pixels *picture)
 			}
 		}
 	}
-	dsv_free(src->mem, picture->rgb);
+	dsv_free(mem, picture->rgb);
 	*picture = (dsv_pixels) {upright, width, height};
 	return DSV_OK;
 }
@@ -327,7 +338,7 @@ dsv_image_decode(const void *data, size_t len, const dsv_image_options *options,
 	code = read_image(&src, info, out);
 	if (code == DSV_OK && info->orientation != 1 && !src.options.ignore_exif &&
 		!src.options.reference_decode)
-		code = orient(&src, info->orientation, out);
+		code = dsv_pixels_orient(out, info->orientation, poll, mem, err);
 	if (code != DSV_OK)
 		dsv_pixels_free(out, mem);
 	return code;

@@ -23,6 +23,10 @@ typedef struct dsv_pixels
 dsv_code	dsv_image_decode(const void *data, size_t len, const dsv_image_options *options,
 							 const dsv_poll *poll, const dsv_mem *mem, dsv_pixels *out,
 							 dsv_image_info *info, dsv_error *err);
+
+/* Turns a picture as its EXIF orientation says.  Errors: NOMEM, CANCELED. */
+dsv_code	dsv_pixels_orient(dsv_pixels *picture, int orientation, const dsv_poll *poll,
+							  const dsv_mem *mem, dsv_error *err);
 void		dsv_pixels_free(dsv_pixels *pixels, const dsv_mem *mem);
 
 #endif

@@ -24,6 +24,12 @@ typedef struct dsv_image_source
 	dsv_error  *err;
 } dsv_image_source;
 
+/* By its first bytes */
+dsv_image_format dsv_image_sniff(const uint8_t *data, size_t len);
+
+/* Checks the size of the file.  Errors: IMAGE_SIZE. */
+dsv_code	dsv_image_check_bytes(const dsv_image_source *src);
+
 /* Checks the sides that a header states.  Errors: IMAGE, IMAGE_SIZE. */
 dsv_code	dsv_image_check_size(const dsv_image_source *src, int64_t width, int64_t height);
 

@@ -220,8 +220,8 @@ invert(dsv_pixels *picture)
 		picture->rgb[i] = (uint8_t) ~picture->rgb[i];
 }
 
-static dsv_code
-decode(const dsv_image_source *src, const dsv_pdf_page *page, const char *data, dsv_pixels *out)
+dsv_code
+dsv_pdf_decode(const dsv_image_source *src, const dsv_pdf_page *page, const char *data, dsv_pixels *out)
 {
 	bool		is_png = page->coding == DSV_PDF_FLATE && page->predictor >= 10;
 	dsv_image_source inner = *src;
@@ -272,7 +272,7 @@ dsv_pdf_read(const dsv_image_source *src, dsv_image_info *info, dsv_pixels *out)
 		info->orientation = page.orientation;
 		info->pages = page.pages;
 		if (out != NULL)
-			code = decode(src, &page, answer.s + DSV_PDF_DATA, out);
+			code = dsv_pdf_decode(src, &page, answer.s + DSV_PDF_DATA, out);
 	}
 	dsv_free(src->mem, answer.s);
 	return code;

@@ -294,7 +294,6 @@ check_coding(tiff_reader *r)
 			break;
 		case COMPRESSION_NONE:
 		case COMPRESSION_CCITTRLE:
-		case COMPRESSION_CCITTRLEW:
 		case COMPRESSION_CCITTFAX3:
 		case COMPRESSION_CCITTFAX4:
 		case COMPRESSION_LZW:

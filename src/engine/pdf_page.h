@@ -64,6 +64,10 @@ dsv_code	dsv_pdf_load(const dsv_image_source *src, bool decode, dsv_pdf_page *pa
 
 #define DSV_PDF_DATA sizeof(dsv_pdf_page)
 
+/* Pixels from such bytes, as stored.  Errors: IMAGE, IMAGE_SIZE, NOMEM, CANCELED. */
+dsv_code	dsv_pdf_decode(const dsv_image_source *src, const dsv_pdf_page *page, const char *data,
+						   dsv_pixels *out);
+
 /* ---- what a page draws ---- */
 
 /* Where a page's one image stands: user space (y up) = (x, y, 1) [a b; c d; e f] of the unit

@@ -7,6 +7,8 @@
 #include "pool.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <ft2build.h>
+#include FT_FREETYPE_H
 #include <jansson.h>
 #include <pcre2.h>
 #include <png.h>
@@ -91,6 +93,7 @@ dsv_library(int i, const char **version)
 		VALUE(TIFFLIB_MICRO_VERSION)},
 		{"libwebp", VALUE(DSV_WEBP_VERSION)},
 		{"qpdf", QPDF_VERSION},
+		{"freetype", VALUE(FREETYPE_MAJOR) "." VALUE(FREETYPE_MINOR) "." VALUE(FREETYPE_PATCH)},
 		{"pcre2", VALUE(PCRE2_MAJOR) "." VALUE(PCRE2_MINOR)},
 		{"jansson", JANSSON_VERSION},
 	};

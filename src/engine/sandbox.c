@@ -147,6 +147,7 @@ be_child(const dsv_sandbox *s, int fd, pid_t parent)
 
 #ifdef __linux__
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_DUMPABLE, 0);	/* a core pattern that is a program heeds no RLIMIT_CORE */
 #endif
 	if (getppid() != parent)
 		_exit(1);
