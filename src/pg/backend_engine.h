@@ -36,6 +36,16 @@ void		UnpinBackendModel(BackendModel *backend);
 int			UnloadBackendModels(const char *name, int *kept);
 bool		BackendModelIsOpen(const char *name);
 
+/* What the engine is given: memory of a context (ud), NULL when there is none, never an error */
+void	   *ContextAlloc(void *ud, size_t size);
+void		ContextFree(void *ud, void *ptr);
+
+/* For work without a model: stops it when an interrupt is pending */
+extern const dsv_poll InterruptPoll;
+
+/* After an error of such work: raises the interrupt, or the error. */
+void		ReportHelperError(const dsv_error *err) __attribute__((noreturn));
+
 /* What the engine's poll callback looks at while the engine works */
 typedef struct EngineWatch
 {
