@@ -195,6 +195,19 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
 
+-- ---- tables and charts ----
+
+CREATE FUNCTION @extschema@.vl_table(image bytea, model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_chart(image bytea, model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_table(bytea, text, jsonb) IS
+  'table in an image: names of columns, and rows of cells';
+COMMENT ON FUNCTION @extschema@.vl_chart(bytea, text, jsonb) IS
+  'data of a chart in an image: title, and series of points';
+
 -- ---- what \df+ and \d+ say ----
 
 COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';

@@ -9,6 +9,7 @@
 #include "infer.h"
 #include "memo.h"
 #include "near_miss.h"
+#include "table.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -141,7 +142,7 @@ task_argument(FunctionCallInfo fcinfo)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown task \"%s\"", name),
 			 errhint("%s", hint != NULL ? hint :
-					 "The tasks are ocr, markdown, describe, ask, ground and ground_answer.")));
+					 "The tasks are ocr, markdown, describe, ask, ground, ground_answer, table and chart.")));
 	return DSV_TASK_COUNT;
 }
 
@@ -258,8 +259,10 @@ vl_run(PG_FUNCTION_ARGS)
 	call.images = &image;
 	call.nimages = 1;
 	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
+	call.schema = TaskSchema(task);
 	result = Infer(&call);
-	if (FindRowError(&call, result, &error))
+	if (FindRowError(&call, result, &error) ||
+		(call.schema != NULL && ShapedAnswer(&call, result, &error) == NULL))
 		Counters.row_errors++;
 	return result_row(fcinfo, &call, result, &error);
 }

@@ -20,7 +20,7 @@ typedef struct InferCall
 	int			nimages;
 	char	   *prompt;			/* the caller's text in UTF-8, or NULL */
 	bool		place_images;	/* {1}, {2} ... in the prompt stand for images */
-	char	   *schema;			/* JSON Schema that the answer obeys, UTF-8, or NULL */
+	const char *schema;			/* JSON Schema that the answer obeys, UTF-8, or NULL */
 	char	  **candidates;		/* answers to score instead of writing one, UTF-8, without the
 								 * model's prefix */
 	int			ncandidates;
