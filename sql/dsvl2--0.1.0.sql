@@ -207,6 +207,39 @@ COMMENT ON FUNCTION @extschema@.vl_table(bytea, text, jsonb) IS
   'table in an image: names of columns, and rows of cells';
 COMMENT ON FUNCTION @extschema@.vl_chart(bytea, text, jsonb) IS
   'data of a chart in an image: title, and series of points';
+-- ---- extraction ----
+
+CREATE FUNCTION @extschema@.vl_extract(image bytea, fields jsonb, model text DEFAULT NULL,
+                                       options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_extract_as(image bytea, template anyelement, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS anyelement AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_extract_rows(image bytea, list text DEFAULT NULL,
+                                            model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_schema_of(type regtype)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_extract(bytea, jsonb, text, jsonb) IS
+  'fields of an image as jsonb: a list of fields, a map of questions, or a JSON Schema';
+COMMENT ON FUNCTION @extschema@.vl_extract_as(bytea, anyelement, text, jsonb) IS
+  'columns of a composite type, read from an image';
+COMMENT ON FUNCTION @extschema@.vl_extract_rows(bytea, text, text, jsonb) IS
+  'rows of a list in an image, with the columns of the column definition list';
+COMMENT ON FUNCTION @extschema@.vl_schema_of(regtype) IS
+  'the JSON Schema by which vl_extract_as reads values of a type';
+
+-- ---- triggers ----
+
+CREATE FUNCTION @extschema@.vl_extract_trigger()
+RETURNS trigger AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION @extschema@.vl_extract_trigger() IS
+  'fills columns with what the image of a row says, BEFORE INSERT OR UPDATE OF the image';
 
 -- ---- what \df+ and \d+ say ----
 

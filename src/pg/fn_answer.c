@@ -5,6 +5,7 @@
 #include "compat.h"
 
 #include "catalog/pg_type.h"
+#include "fields.h"
 #include "funcapi.h"
 #include "infer.h"
 #include "memo.h"
@@ -142,7 +143,8 @@ task_argument(FunctionCallInfo fcinfo)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown task \"%s\"", name),
 			 errhint("%s", hint != NULL ? hint :
-					 "The tasks are ocr, markdown, describe, ask, ground, ground_answer, table and chart.")));
+					 "The tasks are ocr, markdown, describe, ask, ground, ground_answer, extract, table and "
+					 "chart.")));
 	return DSV_TASK_COUNT;
 }
 
@@ -235,13 +237,14 @@ vl_run(PG_FUNCTION_ARGS)
 	InferCall	call;
 	dsv_task	task;
 	bytea	   *image;
+	FieldPlan	plan;
 	InferResult *result;
 	VlError		error;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	task = task_argument(fcinfo);
-	if (!PG_ARGISNULL(3))
+	if (!PG_ARGISNULL(3) && task != DSV_TASK_EXTRACT)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("fields are not supported by the task \"%s\"", dsv_task_name(task))));
@@ -254,15 +257,21 @@ vl_run(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(task))));
+	if (task == DSV_TASK_EXTRACT && PG_ARGISNULL(3))
+		PG_RETURN_NULL();
 	ReadCall(fcinfo, task, 4, &call);
 	image = PG_GETARG_BYTEA_PP(1);
 	call.images = &image;
 	call.nimages = 1;
 	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
-	call.schema = TaskSchema(task);
+	SetShape(&call);
+	if (task == DSV_TASK_EXTRACT)
+	{
+		PlanFields(PG_GETARG_JSONB_P(3), &plan);
+		SetExtraction(&call, &plan);
+	}
 	result = Infer(&call);
-	if (FindRowError(&call, result, &error) ||
-		(call.schema != NULL && ShapedAnswer(&call, result, &error) == NULL))
+	if (FindRowError(&call, result, &error) || FindShapeError(&call, result, &error))
 		Counters.row_errors++;
 	return result_row(fcinfo, &call, result, &error);
 }

@@ -30,10 +30,17 @@ static const char chart_schema[] =
 "\"required\":[\"name\",\"points\"],\"additionalProperties\":false}}},"
 "\"required\":[\"title\",\"series\"],\"additionalProperties\":false}";
 
-const char *
-TaskSchema(dsv_task task)
+void
+SetShape(InferCall *call)
 {
-	return task == DSV_TASK_TABLE ? table_schema : task == DSV_TASK_CHART ? chart_schema : NULL;
+	if (call->task != DSV_TASK_TABLE && call->task != DSV_TASK_CHART)
+		return;
+	if (call->options.nstop > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the option \"stop\" cannot be used for a table or chart"),
+				 errdetail("An answer that stops early would not be what its schema says.")));
+	call->schema = call->task == DSV_TASK_TABLE ? table_schema : chart_schema;
 }
 
 /* ---- cells ---- */
@@ -95,12 +102,19 @@ square_table(Jsonb *table, VlError *error)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-Jsonb *
-ShapedAnswer(const InferCall *call, const InferResult *result, VlError *error)
+/* NULL with *error for a table with a row that is too long */
+static Jsonb *
+shaped_answer(const InferCall *call, const InferResult *result, VlError *error)
 {
-	Jsonb	   *answer = AnswerJsonb(result);
+	Jsonb	   *answer = AnswerJsonb(result->text, result->len);
 
 	return call->task == DSV_TASK_TABLE ? square_table(answer, error) : answer;
+}
+
+bool
+FindShapeError(const InferCall *call, const InferResult *result, VlError *error)
+{
+	return call->task == DSV_TASK_TABLE && shaped_answer(call, result, error) == NULL;
 }
 
 /* ---- functions ---- */
@@ -120,11 +134,11 @@ shaped(FunctionCallInfo fcinfo, dsv_task task)
 	image = PG_GETARG_BYTEA_PP(0);
 	call.images = &image;
 	call.nimages = 1;
-	call.schema = TaskSchema(task);
+	SetShape(&call);
 	result = Infer(&call);
 	if (!FindRowError(&call, result, &error))
 	{
-		answer = ShapedAnswer(&call, result, &error);
+		answer = shaped_answer(&call, result, &error);
 		if (answer != NULL)
 			PG_RETURN_JSONB_P(answer);
 	}

@@ -153,11 +153,6 @@ add_target(TriggerPlan *plan, Relation rel, const char *column, char *field)
 	check_unique(plan, t, column);
 	att = TupleDescAttr(RelationGetDescr(rel), t->column - 1);
 	t->type = PlanAnyType(att->atttypid, att->atttypmod, pstrdup(column));
-	for (int i = 0; i < plan->ntargets; i++)
-		if (strcmp(plan->targets[i].field, field) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the field \"%s\" is there twice", field)));
 	plan->ntargets++;
 	return t;
 }
@@ -239,20 +234,6 @@ read_value(const char *column, const char *value, FieldLabel *label)
 		*label = (FieldLabel) {.name = pstrdup(column), .description = pstrdup(value)};
 }
 
-static char *
-label_schema(const FieldLabel *label, const TypePlan *type, bool nullable)
-{
-	StringInfoData s;
-
-	if (label->type == NULL)
-		return TypeSchema(type, nullable, label->description);
-	initStringInfo(&s);
-	appendStringInfoString(&s, label->type);
-	AppendDescription(&s, label->description);
-	appendStringInfoChar(&s, '}');
-	return s.data;
-}
-
 static void
 check_keys(Jsonb *map, Relation rel)
 {
@@ -296,7 +277,8 @@ plan_map(TriggerPlan *plan, Relation rel, const char *json)
 							NameStr(att->attname))));
 		read_value(NameStr(att->attname), string_of(v), &label);
 		t = add_target(plan, rel, NameStr(att->attname), label.name);
-		FieldsAdd(&list, label.name, label_schema(&label, t->type, !att->attnotnull));
+		FieldsAdd(&list, label.name, label.schema != NULL ? label.schema :
+				  TypeSchema(t->type, !att->attnotnull, label.description));
 	}
 	FieldsEnd(&list, &plan->fields);
 }

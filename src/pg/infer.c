@@ -339,29 +339,32 @@ run_sequence(const InferCall *call, BackendModel *backend, dsv_engine *engine, d
 	return sequence_result(call, backend, seq);
 }
 
-static dsv_grammar *
-compile_schema(const InferCall *call)
+/* False when nothing satisfies the schema, which is a row error.  No schema, no grammar. */
+static bool
+compile_schema(const InferCall *call, dsv_grammar **grammar, VlError *error)
 {
-	dsv_grammar *grammar;
 	dsv_error	err;
 
-	if (call->schema == NULL)
-		return NULL;
-	if (dsv_grammar_from_schema(call->schema, strlen(call->schema), NULL, &grammar, &err) != DSV_OK)
-		ReportEngineError(&err);
-	return grammar;
+	*grammar = NULL;
+	if (call->schema == NULL ||
+		dsv_grammar_from_schema(call->schema, strlen(call->schema), NULL, grammar, &err) == DSV_OK)
+		return true;
+	*error = row_error(&err);
+	return false;
 }
 
 static InferResult *
 run_request(const InferCall *call, BackendModel *backend, dsv_request *request)
 {
 	dsv_engine *engine = GetBackendEngine(backend);
-	dsv_grammar *grammar = compile_schema(call);
 	dsv_sequence *volatile seq = NULL;
 	InferResult *result;
+	dsv_grammar *grammar;
+	VlError		unsatisfiable;
 
+	if (!compile_schema(call, &grammar, &unsatisfiable))
+		return row_error_result(backend, &unsatisfiable);
 	request->grammar = grammar;
-
 	PollStart(call->options.timeout_ms);
 	ProgressStart(dsv_task_name(call->task), call->model->name);
 	PG_TRY();

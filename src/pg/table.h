@@ -10,11 +10,11 @@
 #include "infer.h"
 #include "utils/jsonb.h"
 
-/* The JSON Schema of a task's answers; NULL for a task that answers in words. */
-const char *TaskSchema(dsv_task task);
+/* Gives the call its task's schema; does nothing for a task that answers in words.  The option "stop" raises
+ * 22023 where there is one. */
+void		SetShape(InferCall *call);
 
-/* An answer that obeys the task's schema as jsonb.  A table's rows that end early are filled up with
- * nulls; NULL with *error (VL005) for a row that is longer than the list of columns. */
-Jsonb	   *ShapedAnswer(const InferCall *call, const InferResult *result, VlError *error);
+/* VL005 for an answer of SetShape's (no row error was found) whose rows are longer than its list of columns */
+bool		FindShapeError(const InferCall *call, const InferResult *result, VlError *error);
 
 #endif
