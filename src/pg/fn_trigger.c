@@ -172,7 +172,7 @@ string_of(const JsonbValue *v)
 }
 
 static Jsonb *
-json_object(const char *json, const char *what)
+parse_object(const char *json, const char *what)
 {
 	Jsonb	   *object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 
@@ -195,7 +195,7 @@ without_key(Jsonb *object, const char *key)
 static Jsonb *
 read_third(const char *json, char **model, Jsonb **columns)
 {
-	Jsonb	   *options = json_object(json, "the options");
+	Jsonb	   *options = parse_object(json, "the options");
 	JsonbValue *v = find_key(options, "model");
 
 	if (v != NULL && v->type != jbvNull)
@@ -251,7 +251,7 @@ static void
 plan_map(TriggerPlan *plan, Relation rel, const char *json)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	Jsonb	   *map = json_object(json, "the fields");
+	Jsonb	   *map = parse_object(json, "the fields");
 	FieldList	list;
 
 	if (JB_ROOT_COUNT(map) == 0)
