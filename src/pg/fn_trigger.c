@@ -51,41 +51,47 @@ typedef struct TriggerPlan
 	Target	   *targets;
 } TriggerPlan;
 
-/* ---- columns of the table ---- */
+/* ---- columns ---- */
 
 /* Attribute number, or 0 */
 static int
-find_column(Relation rel, const char *name)
+find_column(TupleDesc desc, const char *name)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-
 	for (int i = 0; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
 			return i + 1;
 	return 0;
 }
 
+/* of: what the columns are of, for the message */
 static int
-get_column(Relation rel, const char *name)
+get_column(TupleDesc desc, const char *name, const char *of)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			column = find_column(rel, name);
+	int			column = find_column(desc, name);
 	NearMiss	near;
 	char	   *hint;
 
-	if (column == 0)
-	{
-		NearMissStart(&near, name);
-		for (int i = 0; i < desc->natts; i++)
-			if (!TupleDescAttr(desc, i)->attisdropped)
-				NearMissTry(&near, NameStr(TupleDescAttr(desc, i)->attname));
-		hint = NearMissHint(&near);
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist", name, RelationGetRelationName(rel)),
-				 hint != NULL ? errhint("%s", hint) : 0));
-	}
-	/* computed after the triggers: neither to be read here nor to be written */
+	if (column != 0)
+		return column;
+	NearMissStart(&near, name);
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			NearMissTry(&near, NameStr(TupleDescAttr(desc, i)->attname));
+	hint = NearMissHint(&near);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of %s does not exist", name, of),
+			 hint != NULL ? errhint("%s", hint) : 0));
+	return 0;
+}
+
+/* A column that can be read and written here: generated ones are computed after the triggers. */
+static int
+table_column(Relation rel, const char *name)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			column = get_column(desc, name, psprintf("relation \"%s\"", RelationGetRelationName(rel)));
+
 	if (TupleDescAttr(desc, column - 1)->attgenerated != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_GENERATED_ALWAYS),
@@ -112,12 +118,11 @@ static int
 companion(Relation rel, const char *column, const char *suffix)
 {
 	char	   *name = psprintf("%s_%s", column, suffix);
-	int			found = find_column(rel, name);
 
-	if (found == 0)
+	if (find_column(RelationGetDescr(rel), name) == 0)
 		return 0;
-	check_type(rel, get_column(rel, name), TEXTOID, false);
-	return found;
+	check_type(rel, table_column(rel, name), TEXTOID, false);
+	return find_column(RelationGetDescr(rel), name);
 }
 
 static void
@@ -137,7 +142,7 @@ check_unique(const TriggerPlan *plan, const Target *t, const char *column)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
 				 errmsg("column \"%s\" would be filled twice", column),
-				 errdetail("It is the image, another field, or the status or error of one.")));
+				 errdetail("It is the image, another field\'s column, or the status or error of one.")));
 }
 
 static Target *
@@ -146,7 +151,7 @@ add_target(TriggerPlan *plan, Relation rel, const char *column, char *field)
 	Target	   *t = &plan->targets[plan->ntargets];
 	Form_pg_attribute att;
 
-	t->column = get_column(rel, column);
+	t->column = table_column(rel, column);
 	t->status = companion(rel, column, "status");
 	t->error = companion(rel, column, "error");
 	t->field = field;
@@ -234,8 +239,9 @@ read_value(const char *column, const char *value, FieldLabel *label)
 		*label = (FieldLabel) {.name = pstrdup(column), .description = pstrdup(value)};
 }
 
+/* All keys of a map must be columns. */
 static void
-check_keys(Jsonb *map, Relation rel)
+check_keys(Jsonb *map, TupleDesc desc, const char *of)
 {
 	JsonbIterator *it = JsonbIteratorInit(&map->root);
 	JsonbIteratorToken token;
@@ -243,7 +249,7 @@ check_keys(Jsonb *map, Relation rel)
 
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 		if (token == WJB_KEY)
-			get_column(rel, string_of(&v));
+			get_column(desc, string_of(&v), of);
 }
 
 /* {"column": "field or question", ...}, asked in the order of the columns, as jsonb keeps none */
@@ -258,7 +264,7 @@ plan_map(TriggerPlan *plan, Relation rel, const char *json)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("fields must not be empty")));
-	check_keys(map, rel);
+	check_keys(map, desc, psprintf("relation \"%s\"", RelationGetRelationName(rel)));
 	plan->targets = palloc0(desc->natts * sizeof(Target));
 	FieldsBegin(&list);
 	for (int i = 0; i < desc->natts; i++)
@@ -291,7 +297,6 @@ plan_type(TriggerPlan *plan, Relation rel, const char *name, Jsonb *columns)
 	Oid			type = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(name)));
 	TypePlan   *row = PlanType(type, -1, NULL);
 	TupleDesc	desc;
-	int			renamed = 0;
 
 	if (!PlanIsRow(row))
 		ereport(ERROR,
@@ -300,6 +305,8 @@ plan_type(TriggerPlan *plan, Relation rel, const char *name, Jsonb *columns)
 				 errhint(ARGUMENTS_HINT)));
 	RowFields(row, &plan->fields);
 	desc = lookup_rowtype_tupdesc_domain(type, -1, false);
+	if (columns != NULL)
+		check_keys(columns, desc, psprintf("type %s", format_type_be(type)));
 	plan->targets = palloc0(desc->natts * sizeof(Target));
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -313,15 +320,9 @@ plan_type(TriggerPlan *plan, Relation rel, const char *name, Jsonb *columns)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" must be a map from the type's attributes to columns", "columns")));
-		renamed += v != NULL;
 		add_target(plan, rel, v != NULL ? string_of(v) : field, field);
 	}
 	ReleaseTupleDesc(desc);
-	if (columns != NULL && JB_ROOT_COUNT(columns) != renamed)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("option \"%s\" names an attribute that type %s does not have", "columns",
-						format_type_be(type))));
 }
 
 static TriggerPlan *
@@ -342,7 +343,7 @@ make_plan(FunctionCallInfo fcinfo, const TriggerData *data)
 				 errhint(ARGUMENTS_HINT)));
 	if (trigger->tgnargs == 3)
 		options = read_third(trigger->tgargs[2], &model, &columns);
-	plan->image = get_column(rel, trigger->tgargs[0]);
+	plan->image = table_column(rel, trigger->tgargs[0]);
 	check_type(rel, plan->image, BYTEAOID, true);
 	plan->image_status = companion(rel, trigger->tgargs[0], "status");
 	plan->image_error = companion(rel, trigger->tgargs[0], "error");
@@ -588,24 +589,39 @@ check_fired(FunctionCallInfo fcinfo)
 				 errmsg("vl_extract_trigger must be fired BEFORE INSERT OR UPDATE FOR EACH ROW")));
 }
 
+static void
+say_where(void *arg)
+{
+	TriggerData *data = arg;
+
+	errcontext("trigger \"%s\" on relation \"%s\"", data->tg_trigger->tgname,
+			   RelationGetRelationName(data->tg_relation));
+}
+
+static HeapTuple
+run_trigger(FunctionCallInfo fcinfo, TriggerData *data)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	TriggerPlan *plan = get_plan(fcinfo, data);
+
+	if (!TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		return fill(plan, data->tg_trigtuple, desc);
+	if (!asks_again(plan, data, desc))
+		return data->tg_newtuple;
+	return fill(plan, data->tg_newtuple, desc);
+}
+
 /* vl_extract_trigger(image column, fields or type, options) */
 Datum
 vl_extract_trigger(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
-	TriggerPlan *plan;
+	ErrorContextCallback where = {.callback = say_where, .arg = data, .previous = error_context_stack};
 	HeapTuple	tuple;
 
 	check_fired(fcinfo);
-	desc = RelationGetDescr(data->tg_relation);
-	plan = get_plan(fcinfo, data);
-	tuple = data->tg_trigtuple;
-	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-	{
-		tuple = data->tg_newtuple;
-		if (!asks_again(plan, data, desc))
-			return PointerGetDatum(tuple);
-	}
-	return PointerGetDatum(fill(plan, tuple, desc));
+	error_context_stack = &where;
+	tuple = run_trigger(fcinfo, data);
+	error_context_stack = where.previous;
+	return PointerGetDatum(tuple);
 }
