@@ -65,3 +65,14 @@ SELECT pg_temp.fails($$SELECT vl_extract_as('\x'::bytea, $$ || v || ')')
   FROM unnest(ARRAY['NULL::receipt', 'NULL', '1', 'NULL::mood', 'NULL::integer[]', 'ROW(1, 2)',
                     'NULL::document', 'NULL::empty']) v;
 ALTER TABLE receipt DROP COLUMN scan;
+
+-- ---- values ----
+
+-- by the model with random weights: it means nothing, but it obeys
+CREATE FUNCTION pg_temp.dice(seed integer, tokens integer DEFAULT 400) RETURNS jsonb LANGUAGE sql AS $$
+  SELECT jsonb_build_object('temperature', 1.5, 'seed', seed, 'max_tokens', tokens, 'on_error', 'null') $$;
+CREATE TYPE values AS (a smallint, b bigint, c numeric(5,2), d numeric(3,-2), e numeric(2,4), f real, g varchar(4),
+                       h char(3), i boolean, j mood, k date, l time, m timestamp, n timestamptz);
+CREATE TEMP TABLE said AS
+SELECT v.* FROM generate_series(1, 12) AS seed,
+       vl_extract_as(pg_temp.pic('gray.png'), NULL::values, 'tiny', pg_temp.dice(seed)) v;

@@ -10,6 +10,7 @@
 #ifndef DSV_ENGINE_H
 #define DSV_ENGINE_H
 
+#include "constraint.h"
 #include "kv.h"
 #include "language.h"
 #include "model.h"
@@ -19,8 +20,11 @@
 #include "tile_cache.h"
 #include "vision.h"
 
-/* Sequences that may decode together; also the rows a decode pass needs at most. */
+/* Sequences that may decode together */
 #define DSV_MAX_SEQUENCES 64
+
+/* Rows of a decode pass at most, one for each sequence at least */
+#define DSV_DECODE_ROWS 64
 
 /* Rows of the output matrix' product at a time: bounds the scratch for logits. */
 #define DSV_LOGIT_ROWS 8
@@ -83,6 +87,7 @@ struct dsv_sequence
 	dsv_sampler sampler;
 	int32_t    *answer;			/* [max_tokens] */
 	float	   *logprobs;		/* [max_tokens] */
+	bool	   *forced;			/* [max_tokens] not chosen by the model */
 	int32_t    *ends;			/* [max_tokens] length of the text after each token */
 	int			nanswer;
 	int			fed;			/* tokens of the answer whose keys and values are in the pages */
@@ -93,6 +98,7 @@ struct dsv_sequence
 	bool		keep_special;
 	dsv_bytes  *stop;			/* [nstop], bytes in the arena */
 	int			nstop;
+	dsv_constraint constraint;	/* with an automaton when the request has a grammar */
 	dsv_finish	finish;
 	dsv_usage	usage;
 	dsv_result	result;
@@ -109,6 +115,7 @@ struct dsv_engine
 	float	   *cosine;			/* [context][rope / 2] */
 	float	   *sine;
 	void	   *tables_to_free;
+	dsv_vocab_trie trie;		/* made at the first admission with a grammar */
 
 	/* scratch, grown at admission */
 	void	   *scratch_to_free;
@@ -118,7 +125,7 @@ struct dsv_engine
 	int			scratch_threads;
 	dsv_vision_scratch vision;
 	dsv_language_scratch language;
-	float	   *decode_x;		/* [DSV_MAX_SEQUENCES, hidden] */
+	float	   *decode_x;		/* [DSV_DECODE_ROWS, hidden] */
 	float	   *decode_logits;	/* [DSV_LOGIT_ROWS, vocab] */
 
 	dsv_sequence *sequences;	/* in order of admission */
@@ -142,8 +149,8 @@ void		dsv_engine_drop_scratch(dsv_engine *engine);	/* no sequence may be left */
  * tower must have run. */
 const float *dsv_sequence_image_row(const dsv_sequence *seq, int position);
 
-/* sequence.c: chooses the next token from seq->logits and takes it into the answer, or
- * ends the sequence */
-void		dsv_sequence_advance(dsv_sequence *seq);
+/* sequence.c: chooses the next token from seq->logits and takes it and what it entails into the
+ * answer, or ends the sequence.  Errors: SCHEMA, LIMIT; the sequence has failed then. */
+dsv_code	dsv_sequence_advance(dsv_sequence *seq, dsv_error *err);
 
 #endif

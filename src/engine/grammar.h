@@ -39,6 +39,12 @@ bool		dsv_automaton_accepts(const dsv_automaton *a, int32_t state);
  * many there are, at most max. */
 int			dsv_automaton_forced(dsv_automaton *a, int32_t state, uint8_t *out, int max);
 
+/*
+ * True when the next `chars` characters may be any at all but control characters, '"', '\\' and '<'
+ * (those that mean something, in JSON or in the text of a special token).  False says nothing.
+ */
+bool		dsv_automaton_takes_text(const dsv_automaton *a, int32_t state, int chars);
+
 /* Forgets all states but the given one; its new number is returned, all others are void. */
 int32_t		dsv_automaton_restart(dsv_automaton *a, int32_t state);
 

@@ -1,7 +1,7 @@
 /*
  * step.c
- *		dsv_engine_step: one tile, one layer of a prefill, or one token for every decoding
- *		sequence.  Nothing is allocated here, and everything that outlives a step is in
+ *		dsv_engine_step: one tile, one layer of a prefill, or one pass for all decoding
+ *		sequences.  Nothing is allocated here, and everything that outlives a step is in
  *		the sequences and the pages.
  */
 #include <string.h>
@@ -118,8 +118,8 @@ output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *log
 }
 
 /* The prompt is in the pages: its full pages get their names, its last row gives the first token. */
-static void
-end_prefill(dsv_engine *engine, dsv_sequence *seq)
+static dsv_code
+end_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 {
 	const dsv_config *config = &engine->model->config;
 	const float *last = seq->x + (size_t) (seq->chunk_rows - 1) * config->language.hidden;
@@ -131,7 +131,7 @@ end_prefill(dsv_engine *engine, dsv_sequence *seq)
 	trace_rows(engine, DSV_TRACE_FINAL, config->language.layers, seq->nprompt - 1, 1, engine->language.h);
 	memcpy(seq->prompt_logits, seq->logits, config->language.vocab * sizeof(float));
 	seq->state = DSV_STATE_DECODE;
-	dsv_sequence_advance(seq);
+	return dsv_sequence_advance(seq, err);
 }
 
 static dsv_code
@@ -140,6 +140,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	double		start = dsv_now_ms();
 	dsv_segment segment;
 	dsv_pass	pass;
+	dsv_code	code = DSV_OK;
 
 	if (dsv_poll_canceled(engine->compute.poll))
 	{
@@ -158,7 +159,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	if (seq->layer == engine->model->config.language.layers)
 	{
 		if (seq->chunk_first + seq->chunk_rows == seq->nprompt)
-			end_prefill(engine, seq);
+			code = end_prefill(engine, seq, err);
 		else
 		{
 			seq->chunk_first += seq->chunk_rows;
@@ -166,27 +167,118 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 		}
 	}
 	seq->usage.prefill_ms += dsv_now_ms() - start;
-	return DSV_OK;
+	return code;
 }
 
-/* One position for each of the sequences: the first token of the answer that is not in the
- * pages yet (more than one waits only after a rewind that forced tokens). */
+/* ---- decode ---- */
+
+/* A pass over the tokens of answers that are not in the pages yet: one a sequence, more after
+ * tokens that were not chosen one by one. */
+typedef struct decode_pass
+{
+	dsv_sequence **seqs;
+	int			n;
+	int			take[DSV_MAX_SEQUENCES];	/* rows of each sequence */
+	int			rows;
+	dsv_segment segments[DSV_DECODE_ROWS];
+} decode_pass;
+
+static int
+pending_rows(const dsv_sequence *seq)
+{
+	return seq->nanswer - seq->fed;
+}
+
+/* One row each in turn while there is room: nobody waits for another's many. */
+static void
+share_rows(decode_pass *p)
+{
+	bool		more = true;
+
+	while (more && p->rows < DSV_DECODE_ROWS)
+	{
+		more = false;
+		for (int i = 0; i < p->n && p->rows < DSV_DECODE_ROWS; i++)
+			if (p->take[i] < pending_rows(p->seqs[i]))
+			{
+				p->take[i]++;
+				p->rows++;
+				more = true;
+			}
+	}
+}
+
+static void
+embed_pending(dsv_engine *engine, decode_pass *p)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		const dsv_sequence *seq = p->seqs[i];
+
+		p->segments[i] = (dsv_segment) {seq->pages, seq->nprompt + seq->fed, p->take[i], row};
+		for (int k = 0; k < p->take[i]; k++)
+			embed_token(engine, seq->answer[seq->fed + k], engine->decode_x + (size_t) row++ * hidden);
+	}
+}
+
+/* The sequences whose last token has gone through choose the next one from its row's logits.  One
+ * that fails there does not keep the others from it. */
+static dsv_code
+advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			vocab = engine->model->config.language.vocab;
+	dsv_sequence *ready[DSV_MAX_SEQUENCES];
+	int			n = 0;
+	dsv_code	failed = DSV_OK;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		dsv_sequence *seq = p->seqs[i];
+		int			last = p->segments[i].row0 + p->take[i] - 1;
+
+		seq->fed += p->take[i];
+		if (pending_rows(seq) > 0)
+			continue;
+		/* rows move to the front only */
+		memmove(engine->decode_x + (size_t) n * hidden, engine->decode_x + (size_t) last * hidden,
+				hidden * sizeof(float));
+		ready[n++] = seq;
+	}
+	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
+	{
+		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
+
+		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
+					  engine->decode_logits);
+		for (int r = 0; r < rows; r++)
+		{
+			dsv_code	code;
+
+			memcpy(ready[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
+			code = dsv_sequence_advance(ready[i + r], failed == DSV_OK ? err : NULL);
+			if (failed == DSV_OK)
+				failed = code;
+		}
+	}
+	return failed;
+}
+
 static dsv_code
 step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 {
-	const dsv_config *config = &engine->model->config;
-	int			hidden = config->language.hidden;
-	int			vocab = config->language.vocab;
 	double		start = dsv_now_ms();
-	dsv_segment segments[DSV_MAX_SEQUENCES];
-	dsv_pass	pass = {segments, n, n, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	decode_pass p = {.seqs = seqs, .n = n};
+	dsv_pass	pass;
+	dsv_code	code;
 
-	for (int i = 0; i < n; i++)
-	{
-		embed_token(engine, seqs[i]->answer[seqs[i]->fed], engine->decode_x + (size_t) i * hidden);
-		segments[i] = (dsv_segment) {seqs[i]->pages, seqs[i]->nprompt + seqs[i]->fed, 1, i};
-	}
-	for (int layer = 0; layer < config->language.layers; layer++)
+	share_rows(&p);
+	embed_pending(engine, &p);
+	pass = (dsv_pass) {p.segments, n, p.rows, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	for (int layer = 0; layer < engine->model->config.language.layers; layer++)
 	{
 		if (dsv_poll_canceled(engine->compute.poll))
 		{
@@ -196,22 +288,10 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 		}
 		run_layer(engine, layer, &pass);
 	}
-	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
-	{
-		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
-
-		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
-					  engine->decode_logits);
-		for (int r = 0; r < rows; r++)
-			memcpy(seqs[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
-	}
+	code = advance_fed(engine, &p, err);
 	for (int i = 0; i < n; i++)
-	{
-		if (++seqs[i]->fed == seqs[i]->nanswer)
-			dsv_sequence_advance(seqs[i]);
-		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) / n;
-	}
-	return DSV_OK;
+		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) * p.take[i] / p.rows;
+	return code;
 }
 
 /* ---- scheduling ---- */

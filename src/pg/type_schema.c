@@ -28,6 +28,9 @@
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
+/* of a number, on either side of its point, that a schema can bound */
+#define MAX_DIGITS 15
+
 typedef enum TypeKind
 {
 	KIND_SCALAR,				/* by the type's input function */
@@ -70,47 +73,40 @@ struct TypePlan
 
 /* ---- scalar types ---- */
 
+/* 10^exponent, written out */
 static void
-append_times(StringInfo s, char c, int n)
+append_ten_to(StringInfo s, int exponent)
 {
-	while (n-- > 0)
-		appendStringInfoChar(s, c);
+	appendStringInfoString(s, exponent < 0 ? "0." : "1");
+	for (int i = abs(exponent); i > (exponent < 0); i--)
+		appendStringInfoChar(s, '0');
+	if (exponent < 0)
+		appendStringInfoChar(s, '1');
 }
 
-/* numeric(precision, scale): as many digits as it holds, and none that it would round away */
+/* numeric(precision, scale): no more digits than it has, and none that it would round away; where
+ * a schema cannot say so, its numbers have fewer digits anyway. */
 static void
 plan_numeric(TypePlan *plan)
 {
 	int			precision = ((plan->typmod - VARHDRSZ) >> 16) & 0xffff;
 	int			scale = (((plan->typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
 	StringInfo	s = &plan->keywords;
-	StringInfoData most;
 
-	plan->json_type = "number";
+	plan->json_type = plan->typmod >= 0 && scale <= 0 ? "integer" : "number";
 	if (plan->typmod < 0)
 		return;
-	initStringInfo(&most);
-	append_times(&most, '9', precision - Max(scale, 0));
-	append_times(&most, '0', Max(-scale, scale >= precision ? 1 : 0));
-	if (scale > 0)
+	if (precision - scale <= MAX_DIGITS)
 	{
-		appendStringInfoChar(&most, '.');
-		append_times(&most, '0', scale - precision);
-		append_times(&most, '9', Min(scale, precision));
+		appendStringInfoString(s, ",\"exclusiveMinimum\":-");
+		append_ten_to(s, precision - scale);
+		appendStringInfoString(s, ",\"exclusiveMaximum\":");
+		append_ten_to(s, precision - scale);
 	}
-	appendStringInfo(s, ",\"minimum\":-%s,\"maximum\":%s", most.data, most.data);
-	if (scale <= 0)
-		plan->json_type = "integer";
-	if (scale > 0)
+	if (scale != 0 && scale > -MAX_DIGITS && scale <= MAX_DIGITS)
 	{
-		appendStringInfoString(s, ",\"multipleOf\":0.");
-		append_times(s, '0', scale - 1);
-		appendStringInfoChar(s, '1');
-	}
-	else if (scale < 0)
-	{
-		appendStringInfoString(s, ",\"multipleOf\":1");
-		append_times(s, '0', -scale);
+		appendStringInfoString(s, ",\"multipleOf\":");
+		append_ten_to(s, -scale);
 	}
 }
 

@@ -147,16 +147,19 @@ edit_distance(const char *truth, size_t truth_len, const char *got, size_t got_l
 }
 
 static void
-count_extract(check *c, const char *truth, const char *got, size_t got_len)
+count_extract(check *c, const char *what, const char *truth, const char *got, size_t got_len)
 {
 	json_t	   *want = json_loads(truth, 0, NULL);
 	json_t	   *have = json_loadb(got, got_len, 0, NULL);
 	const char *key;
 	json_t	   *value;
+	char		name[64];
 
-	count(c, "extract.valid", false, json_is_object(have), 1);
+	snprintf(name, sizeof(name), "%s.valid", what);
+	count(c, name, false, json_is_object(have), 1);
+	snprintf(name, sizeof(name), "%s.fields", what);
 	json_object_foreach(want, key, value)
-		count(c, "extract.fields", false, json_equal(json_object_get(have, key), value), 1);
+		count(c, name, false, json_equal(json_object_get(have, key), value), 1);
 	json_decref(want);
 	json_decref(have);
 }
@@ -181,7 +184,7 @@ count_answer(check *c, const json_t *sample, const json_t *question, const char 
 		count(c, name, true, edits, length);
 	}
 	else if (strcmp(task, "extract") == 0)
-		count_extract(c, text, got, got_len);
+		count_extract(c, task, text, got, got_len);
 	else
 		count(c, task, false, got_len == len && memcmp(got, text, len) == 0, 1);
 }
@@ -236,6 +239,62 @@ compare_answer(check *c, const char *file, const char *prompt, const json_t *pre
 	return margin < NEAR_TIE;
 }
 
+/* The schema of the fields that an extraction's prompt names, as vl_extract makes it for labels
+ * without types */
+static char *
+schema_of_prompt(const check *c, const char *prompt)
+{
+	const char *task = dsv_model_task_prompt(c->model, DSV_TASK_EXTRACT);
+	const char *names = task != NULL ? strstr(task, "{}") : NULL;
+	json_t	   *properties = json_object();
+	json_t	   *required = json_array();
+	json_t	   *schema;
+	char	   *text;
+
+	if (names == NULL || strncmp(prompt, task, (size_t) (names - task)) != 0)
+		tool_fail("\"%s\" is not how the model was taught to extract", prompt);
+	for (names = prompt + (names - task); *names != '\0';)
+	{
+		size_t		len = strcspn(names, ",");
+		json_t	   *name = json_stringn(names, len);
+
+		json_object_set_new(properties, json_string_value(name),
+							json_pack("{s:[s,s,s]}", "type", "string", "number", "null"));
+		json_array_append_new(required, name);
+		names += len;
+		names += strspn(names, ", ");
+	}
+	schema = json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", properties,
+					   "required", required, "additionalProperties", 0);
+	text = json_dumps(schema, JSON_COMPACT);
+	json_decref(schema);
+	return text;
+}
+
+/* The same question once more, with an answer that has to be JSON */
+static void
+run_under_schema(check *c, const json_t *question, dsv_request *request)
+{
+	char	   *schema = schema_of_prompt(c, json_string_value(json_object_get(question, "prompt")));
+	dsv_grammar *grammar;
+	dsv_sequence *seq;
+	const dsv_result *r;
+	dsv_error	err;
+
+	if (dsv_grammar_from_schema(schema, strlen(schema), NULL, &grammar, &err) != DSV_OK)
+		tool_fail_error(&err);
+	request->grammar = grammar;
+	if (dsv_engine_submit(c->engine, request, &seq, &err) != DSV_OK)
+		tool_fail_error(&err);
+	tool_finish(c->engine, seq);
+	r = dsv_sequence_result(seq);
+	count_extract(c, "extract.schema", json_string_value(json_object_get(question, "answer")),
+				  r->text, r->len);
+	dsv_sequence_release(seq);
+	dsv_grammar_free(grammar);
+	free(schema);
+}
+
 static void
 run_question(check *c, const json_t *sample, const json_t *question, const json_t *prediction,
 			 const dsv_bytes *image)
@@ -277,6 +336,8 @@ run_question(check *c, const json_t *sample, const json_t *question, const json_
 	else
 		count_answer(c, sample, question, r->text, r->len);
 	dsv_sequence_release(seq);
+	if (strcmp(json_string_value(json_object_get(question, "task")), "extract") == 0)
+		run_under_schema(c, question, &request);
 }
 
 static void

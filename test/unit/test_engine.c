@@ -569,6 +569,113 @@ test_rewind(void **state)
 	}
 }
 
+/* ---- forced tokens ---- */
+
+#define FORCED 100				/* more than a pass holds, over three pages */
+
+/* Until the sequence has chosen a token behind n, or has ended; returns the steps it took. */
+static int
+feed(dsv_engine *engine, dsv_sequence *seq, int n)
+{
+	dsv_error	err = {0};
+	int			steps = 0;
+
+	while (dsv_sequence_state(seq) == DSV_STATE_DECODE && dsv_sequence_result(seq)->ntokens <= n)
+	{
+		check_ok(dsv_engine_step(engine, &err), &err);
+		steps++;
+	}
+	return steps;
+}
+
+/* Logits after each of the forced tokens, fed one by one */
+static void
+force_singly(dsv_engine *engine, dsv_sequence *seq, const int32_t *forced, logits *l)
+{
+	dsv_error	err = {0};
+
+	check_ok(run_to_end(engine, &err), &err);
+	l->n = 0;
+	for (int i = 0; i < FORCED; i++)
+	{
+		check_ok(dsv_sequence_rewind(seq, i, &forced[i], 1, &err), &err);
+		assert_int_equal(feed(engine, seq, i + 1), 1);
+	}
+	/* rewinding to nothing shows the prompt's logits again, which is no step */
+	assert_int_equal(l->n, FORCED);
+}
+
+static void
+assert_row(const logits *l, int row, const float *want)
+{
+	assert_memory_equal(l->v + (size_t) row * l->vocab, want, l->vocab * sizeof(float));
+}
+
+/* However forced tokens are grouped, and whatever else is in the batch, the logits behind them
+ * are those of feeding them one by one. */
+static void
+check_forced(const char *dir, dsv_engine_options options)
+{
+	static const int ends[] = {1, 3, 33, FORCED};
+	dsv_model  *model = open_model(dir);
+	dsv_request request = {.max_tokens = FORCED + 2};
+	dsv_error	err = {0};
+	logits		l = {0};
+	logits		single;
+	int32_t		prompt[50];
+	int32_t		forced[FORCED];
+	int			from = 0;
+	dsv_engine *engine;
+	dsv_sequence *seq;
+	dsv_sequence *other;
+
+	options.trace = keep_logits;
+	options.trace_ud = &l;
+	engine = make_engine(model, &options);
+	make_prompt(prompt, 50, 5);
+	make_prompt(forced, FORCED, 6);
+	check_ok(dsv_engine_submit_tokens(engine, prompt, 50, &request, &seq, &err), &err);
+	force_singly(engine, seq, forced, &l);
+	single = l;
+	l = (logits) {0};
+
+	for (int i = 0; i < 4; i++)
+	{
+		check_ok(dsv_sequence_rewind(seq, from, forced + from, ends[i] - from, &err), &err);
+		assert_int_equal(feed(engine, seq, ends[i]), ends[i] - from > 64 ? 2 : 1);
+		assert_row(&l, i, single.v + (size_t) (ends[i] - 1) * single.vocab);
+		from = ends[i];
+	}
+
+	/* all of them beside another sequence with as many */
+	check_ok(dsv_engine_submit_tokens(engine, prompt, 50, &request, &other, &err), &err);
+	while (dsv_sequence_state(other) < DSV_STATE_DECODE)
+		check_ok(dsv_engine_step(engine, &err), &err);
+	check_ok(dsv_sequence_rewind(seq, 0, forced, FORCED, &err), &err);
+	check_ok(dsv_sequence_rewind(other, 0, forced, FORCED, &err), &err);
+	l.n = 0;
+	assert_int_equal(feed(engine, seq, FORCED), 4);
+	assert_int_equal(l.n, 2);
+	for (int i = 0; i < 2; i++)
+		assert_row(&l, i, single.v + (size_t) (FORCED - 1) * single.vocab);
+	free(single.v);
+	free(l.v);
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+}
+
+static void
+test_forced_tokens(void **state)
+{
+	for (int m = 0; m < 3; m++)
+		for (int bf16 = 0; bf16 < 2; bf16++)
+			for (int threads = 1; threads <= 2; threads++)
+				check_forced(models[m], (dsv_engine_options) {.threads = threads,
+							 .precision = bf16 ? DSV_PRECISION_BF16 : DSV_PRECISION_FP32});
+	check_forced(SMALL, (dsv_engine_options) {.mla = DSV_MLA_EXPANDED});
+	dsv_shutdown();
+}
+
 static void
 test_stop_string(void **state)
 {
@@ -805,6 +912,7 @@ main(void)
 		cmocka_unit_test(test_cancel_everywhere),
 		cmocka_unit_test_prestate(test_cancel_everywhere, "with caches"),
 		cmocka_unit_test(test_rewind),
+		cmocka_unit_test(test_forced_tokens),
 		cmocka_unit_test(test_stop_string),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_memory_limit_forgets),
