@@ -2,6 +2,8 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set prelude :srcdir '/test/sql/prelude.sql'
 \i :prelude
+CREATE SCHEMA regress_extract;
+SET search_path = regress_extract, public;
 CREATE TYPE mood AS ENUM ('happy', 'so so', 'say "no"');
 CREATE DOMAIN amount AS numeric(10,2) CHECK (VALUE >= 0);
 CREATE DOMAIN dear_amount AS amount CONSTRAINT dear CHECK (VALUE > 100);
@@ -70,9 +72,70 @@ ALTER TABLE receipt DROP COLUMN scan;
 
 -- by the model with random weights: it means nothing, but it obeys
 CREATE FUNCTION pg_temp.dice(seed integer, tokens integer DEFAULT 400) RETURNS jsonb LANGUAGE sql AS $$
-  SELECT jsonb_build_object('temperature', 1.5, 'seed', seed, 'max_tokens', tokens, 'on_error', 'null') $$;
-CREATE TYPE values AS (a smallint, b bigint, c numeric(5,2), d numeric(3,-2), e numeric(2,4), f real, g varchar(4),
-                       h char(3), i boolean, j mood, k date, l time, m timestamp, n timestamptz);
+  SELECT jsonb_build_object('temperature', 5, 'seed', seed, 'max_tokens', tokens, 'on_error', 'null') $$;
+CREATE TYPE scalars AS (a smallint, b bigint, c numeric(5,2), d numeric(3,-2), e numeric(2,4), f real, g varchar(4),
+                        h char(3), i boolean, j mood, k date, l time, m timestamp, n timestamptz);
 CREATE TEMP TABLE said AS
-SELECT v.* FROM generate_series(1, 12) AS seed,
-       vl_extract_as(pg_temp.pic('gray.png'), NULL::values, 'tiny', pg_temp.dice(seed)) v;
+SELECT v.* FROM generate_series(1, 20) AS seed,
+       vl_extract_as(pg_temp.pic('gray.png'), NULL::scalars, 'tiny', pg_temp.dice(seed)) v;
+-- each of them somewhere, and NULL somewhere else
+SELECT name, count(value) BETWEEN 1 AND 19 AS found
+  FROM said, jsonb_each_text(to_jsonb(said)) AS e(name, value) GROUP BY name ORDER BY name;
+SELECT bool_and(abs(c) < 1000 AND scale(c) <= 2) AS c, bool_and(abs(d) < 100000 AND d % 100 = 0) AS d,
+       bool_and(abs(e) < 0.01 AND scale(e) <= 4) AS e, bool_and(length(g) <= 4) AS g,
+       bool_and(length(h) <= 3) AS h, bool_and(k < '10000-01-01') AS k
+  FROM said;
+-- nested
+CREATE TYPE crate AS (length numeric(4,1), sides smallint[], mood mood);
+CREATE TYPE parcel AS (crate crate, crates crate[], moods mood[], open boolean);
+CREATE TEMP TABLE parcels AS
+SELECT p.* FROM generate_series(1, 20) AS seed,
+       vl_extract_as(pg_temp.pic('gray.png'), NULL::parcel, 'tiny', pg_temp.dice(seed)) p;
+SELECT count((crate).sides) > 0 AS sides, count((crate).mood) > 0 AS mood, max(cardinality(crates)) > 1 AS crates,
+       max(cardinality(moods)) > 0 AS moods, bool_or(moods = '{}') AS empty, count(open) > 0 AS open,
+       bool_and(array_ndims(crates) = 1) AS dimensions
+  FROM parcels;
+SELECT bool_and(abs(c.length) < 1000 AND scale(c.length) <= 1) AS lengths FROM parcels, unnest(crates) c;
+-- what a table has besides
+CREATE TABLE meter (id integer GENERATED ALWAYS AS IDENTITY, reading smallint NOT NULL, gone text,
+                    twice integer GENERATED ALWAYS AS (reading * 2) STORED, "a ""b""" boolean NOT NULL DEFAULT true);
+ALTER TABLE meter DROP COLUMN gone;
+SELECT m.id, m.reading IS NOT NULL AS reading, m.twice, m."a ""b""" IS NOT NULL AS ab, pg_typeof(m)
+  FROM vl_extract_as(pg_temp.pic('gray.png'), NULL::meter, 'tiny') m;
+INSERT INTO meter (reading, "a ""b""")
+SELECT m.reading, m."a ""b""" FROM vl_extract_as(pg_temp.pic('gray.png'), NULL::meter, 'tiny') m;
+SELECT id, twice = reading * 2 AS twice FROM meter;
+
+-- ---- domains ----
+
+CREATE DOMAIN positive AS smallint NOT NULL DEFAULT 1 CHECK (VALUE >= -32768);
+CREATE DOMAIN beyond AS positive CONSTRAINT far_away CHECK (VALUE > 32767);
+CREATE DOMAIN closed AS meter CHECK ((VALUE).reading IS NULL);
+CREATE DOMAIN fine AS meter CHECK ((VALUE).reading BETWEEN -32768 AND 32767) CHECK ((VALUE).id IS NULL);
+CREATE DOMAIN broken AS smallint NOT NULL CHECK (1 / (VALUE - VALUE) > 0);
+CREATE TYPE has_positive AS (a positive);
+CREATE TYPE has_beyond AS (a beyond, b boolean);
+CREATE TYPE has_inside AS (a boolean, b has_beyond);
+CREATE TYPE has_broken AS (a broken);
+CREATE TABLE has_table (a has_inside NOT NULL);
+CREATE FUNCTION pg_temp.try(type text, options jsonb DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
+  SELECT pg_temp.fails(format('SELECT vl_extract_as(pg_temp.pic(''gray.png''), NULL::%s, ''tiny'', %L)', type,
+                              pg_temp.dice(1) || '{"on_error": "error"}' || options)) $$;
+SELECT t, pg_temp.try(t) FROM unnest(ARRAY['has_positive', 'has_beyond', 'closed', 'fine', 'has_broken']) t;
+SELECT pg_temp.fails($$
+  SELECT vl_extract_as(pg_temp.pic('gray.png'), NULL::has_table, 'tiny',
+                       pg_temp.dice(seed) || '{"on_error": "error"}')
+    FROM generate_series(1, 20) AS seed $$);
+SELECT t, pg_temp.try(t, '{"on_error": "null"}'), pg_temp.try(t, '{"on_error": "warning"}')
+  FROM unnest(ARRAY['has_beyond', 'closed', 'has_broken']) t;
+SELECT vl_extract_as(pg_temp.pic('gray.png'), NULL::has_beyond, 'tiny', '{"on_error": "null"}') IS NULL AS forgiven;
+-- a list with a bad row is no list
+SELECT pg_temp.fails(format($$
+  SELECT * FROM generate_series(1, 8) AS seed,
+                vl_extract_rows(pg_temp.pic('gray.png'), 'x', 'tiny', pg_temp.dice(seed) || '{"on_error": "%s"}')
+                AS x(a beyond, b boolean) $$, e)) FROM unnest(ARRAY['error', 'null']) e;
+SELECT count(*) FROM generate_series(1, 8) AS seed,
+                     vl_extract_rows(pg_temp.pic('gray.png'), 'x', 'tiny', pg_temp.dice(seed)) AS x(a beyond);
+SELECT count(*) > 0 AS rows FROM generate_series(1, 8) AS seed,
+                     vl_extract_rows(pg_temp.pic('gray.png'), 'x', 'tiny', pg_temp.dice(seed)) AS x(a positive);
+DROP SCHEMA regress_extract CASCADE;

@@ -2,7 +2,7 @@
  * admission.c
  *		dsv_engine_submit: from a request to a sequence that holds all it will ever need.
  *
- *	headers of the images -> grids -> prompt tokens -> memory (checked, then taken)
+ *	headers of the images -> grids -> tokens of prompt and candidates -> memory (checked, then taken)
  *	-> pixels -> tiles, equal ones found -> names of the prompt's pages -> cached pages
  */
 #include <string.h>
@@ -19,6 +19,7 @@ typedef struct admission
 	dsv_image_info *infos;		/* [nimages] */
 	dsv_grid   *grids;			/* [nimages] */
 	dsv_prompt	prompt;
+	dsv_candidate_plan candidates;
 	int			views;			/* global and local tiles of all images */
 	int			tower_tiles;	/* of which the tower runs at most: the one tile of a 1 x 1 grid is
 								 * its global view */
@@ -57,6 +58,7 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	seq->ends = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->text.cap = pieces * dsv_tokenizer_max_piece(engine->model->tokenizer) + 1;
 	seq->text.s = dsv_arena_take(arena, seq->text.cap, 1);
+	dsv_score_layout(&seq->score, arena);
 
 	if (request->grammar != NULL)
 		dsv_constraint_layout(&seq->constraint, arena);
@@ -104,30 +106,54 @@ probe_images(admission *a, dsv_error *err)
 }
 
 static dsv_code
-fail_context(const admission *a, size_t n, const char *unit, dsv_error *err)
+fail_context(const admission *a, const char *what, size_t n, const char *unit, dsv_error *err)
 {
-	dsv_fail(err, DSV_CONTEXT, "prompt of %zu %s does not fit into the model's context of %d tokens", n, unit,
+	dsv_fail(err, DSV_CONTEXT, "%s of %zu %s does not fit into the model's context of %d tokens", what, n, unit,
 			 a->engine->model->config.language.context);
 	dsv_hint(err, "Use fewer images, fewer tiles (option \"tiles\"), or a shorter prompt.");
 	return DSV_CONTEXT;
 }
 
 /* A text that cannot fit whatever its tokens are is not worth a second of tokenizing. */
+static bool
+hopeless(const admission *a, size_t bytes)
+{
+	const dsv_model *model = a->engine->model;
+
+	return bytes / dsv_tokenizer_max_piece(model->tokenizer) >= (size_t) model->config.language.context;
+}
+
 static dsv_code
 check_length(const admission *a, dsv_error *err)
 {
-	const dsv_model *model = a->engine->model;
 	size_t		bytes = 0;
 
 	for (int i = 0; i < a->request->nturns; i++)
 		for (int k = 0; k < a->request->turns[i].nparts; k++)
 			bytes += a->request->turns[i].parts[k].len;
-	if (bytes / dsv_tokenizer_max_piece(model->tokenizer) >= (size_t) model->config.language.context)
-		return fail_context(a, bytes, "bytes", err);
+	if (hopeless(a, bytes))
+		return fail_context(a, "prompt", bytes, "bytes", err);
 	return DSV_OK;
 }
 
-/* Number of <image> positions is checked by the prompt; here that the answer fits behind it. */
+/* Tokens of the candidates; the poll callback is asked in between. */
+static dsv_code
+plan_candidates(admission *a, dsv_error *err)
+{
+	const dsv_request *r = a->request;
+	const dsv_engine *engine = a->engine;
+
+	if (r->ncandidates == 0)
+		return DSV_OK;
+	for (int i = 0; i < r->ncandidates; i++)
+		if (hopeless(a, r->candidates[i].len))
+			return fail_context(a, "candidate", r->candidates[i].len, "bytes", err);
+	return dsv_candidate_plan_make(engine->model->tokenizer, r->candidates, r->ncandidates,
+								   &engine->options.poll, &engine->mem, &a->candidates, err);
+}
+
+/* Number of <image> positions is checked by the prompt; here that the answer fits behind it, and
+ * that every candidate does. */
 static dsv_code
 check_context(admission *a, int *max_tokens, dsv_error *err)
 {
@@ -135,7 +161,13 @@ check_context(admission *a, int *max_tokens, dsv_error *err)
 	int			n = (int) a->prompt.tokens.n;
 
 	if (a->prompt.tokens.n >= (size_t) context)
-		return fail_context(a, a->prompt.tokens.n, "tokens", err);
+		return fail_context(a, "prompt", a->prompt.tokens.n, "tokens", err);
+	if (a->request->ncandidates > 0)
+	{
+		*max_tokens = a->candidates.longest;
+		return *max_tokens > context - n ?
+			fail_context(a, "prompt with its longest candidate", n + *max_tokens, "tokens", err) : DSV_OK;
+	}
 	*max_tokens = a->request->max_tokens > 0 ? dsv_min(a->request->max_tokens, context - n) : context - n;
 	return DSV_OK;
 }
@@ -235,7 +267,8 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	dsv_arena	arena = {NULL, 0};
 	dsv_sequence *seq;
 	dsv_sequence shape = {.engine = engine, .nprompt = (int) a->prompt.tokens.n, .max_tokens = max_tokens,
-	.nimages = a->request->nimages, .ntiles = a->views};
+	.nimages = a->request->nimages, .ntiles = a->views,
+	.score = {.nnodes = a->candidates.nnodes, .ncandidates = a->candidates.ncandidates}};
 	size_t		need;
 	size_t		limit = engine->options.memory_limit;
 	size_t		automaton = a->request->grammar != NULL ? DSV_AUTOMATON_MEMORY : 0;
@@ -569,12 +602,16 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	int			max_tokens;
 	dsv_code	code;
 
-	code = check_context(a, &max_tokens, err);
+	code = plan_candidates(a, err);
+	if (code == DSV_OK)
+		code = check_context(a, &max_tokens, err);
 	if (code == DSV_OK)
 		code = take_memory(a, max_tokens, &seq, err);
 	if (code != DSV_OK)
 		return code;
 	memcpy(seq->prompt, a->prompt.tokens.ids, seq->nprompt * sizeof(int32_t));
+	if (seq->score.nnodes > 0)
+		dsv_score_fill(&seq->score, &a->candidates);
 	seq->keep_special = r->keep_special;
 	seq->cacheable = !r->no_prefix_cache;
 	seq->kernels = kern;
@@ -623,10 +660,14 @@ check_request(const dsv_engine *engine, const dsv_request *r, dsv_error *err)
 {
 	if (engine->nsequences >= DSV_MAX_SEQUENCES)
 		return dsv_fail(err, DSV_LIMIT, "more than %d requests at once", DSV_MAX_SEQUENCES);
-	if (r->nimages < 0 || r->nstop < 0 || r->max_tokens < 0)
+	if (r->nimages < 0 || r->nstop < 0 || r->max_tokens < 0 || r->ncandidates < 0)
 		return dsv_fail(err, DSV_INPUT, "negative count in a request");
 	if (r->grammar != NULL && r->nstop > 0)
 		return dsv_fail(err, DSV_INPUT, "stop strings cannot end an answer that obeys a grammar");
+	if (r->ncandidates > 0 && (r->grammar != NULL || r->nstop > 0))
+		return dsv_fail(err, DSV_INPUT, "candidates are scored as they are, without grammar or stop strings");
+	if (r->ncandidates > DSV_SCORE_MAX)
+		return dsv_fail(err, DSV_LIMIT, "more than %d candidates", DSV_SCORE_MAX);
 	return DSV_OK;
 }
 
@@ -656,6 +697,7 @@ dsv_engine_submit(dsv_engine *engine, const dsv_request *request, dsv_sequence *
 	if (code == DSV_OK)
 		code = admit(&a, out, err);
 	dsv_prompt_free(&a.prompt, &engine->mem);
+	dsv_candidate_plan_free(&a.candidates, &engine->mem);
 	dsv_free(&engine->mem, a.infos);
 	dsv_free(&engine->mem, a.grids);
 	if (code == DSV_OK)
@@ -684,6 +726,7 @@ dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int ntokens,
 			return dsv_fail(err, DSV_INPUT, "token %d is outside the vocabulary of %d", tokens[i], vocab);
 	a.prompt.tokens = (dsv_tokens) {(int32_t *) tokens, ntokens, ntokens};
 	code = admit(&a, out, err);
+	dsv_candidate_plan_free(&a.candidates, &engine->mem);
 	if (code == DSV_OK)
 		list_sequence(engine, *out);
 	return code;

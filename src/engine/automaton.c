@@ -33,8 +33,6 @@
 #define SEARCH_FACTOR 3
 #define MIN_STATES 8
 
-#define UNKNOWN (-3)
-
 typedef struct config
 {
 	uint32_t	node;
@@ -379,7 +377,7 @@ add_state(dsv_automaton *a, uint32_t hash, uint32_t slot)
 	if (a->nfound > 0)
 		memcpy(a->top - a->nconfigs, a->found, a->nfound * sizeof(config));
 	for (uint32_t i = 0; i < a->nclasses; i++)
-		row[i] = UNKNOWN;
+		row[i] = DSV_STATE_UNKNOWN;
 	a->state_index[slot] = (int32_t) a->nstates;
 	return (int32_t) a->nstates++;
 }
@@ -442,7 +440,13 @@ dsv_automaton_next(dsv_automaton *a, int32_t number, uint8_t byte)
 	uint8_t		class = a->class_of[byte];
 	int32_t		to = a->rows[(size_t) number * a->nclasses + class];
 
-	return to != UNKNOWN ? to : compute(a, number, class);
+	return to != DSV_STATE_UNKNOWN ? to : compute(a, number, class);
+}
+
+dsv_transitions
+dsv_automaton_transitions(const dsv_automaton *a)
+{
+	return (dsv_transitions) {a->rows, a->class_of, a->nclasses};
 }
 
 int32_t
@@ -525,7 +529,7 @@ static const struct
 	uint8_t		tail_hi;
 }			text_bytes[] =
 {
-	{0x20, '"' - 1, 0}, {'"' + 1, '<' - 1, 0}, {'<' + 1, '\\' - 1, 0}, {'\\' + 1, 0x7F, 0},
+	{0x20, '"' - 1, 0}, {'"' + 1, '<' - 1, 0}, {'<' + 1, '\\' - 1, 0}, {'\\' + 1, 0x7E, 0},
 	{0xC2, 0xDF, 1, 0x80, 0xBF}, {0xE0, 0xE0, 2, 0xA0, 0xBF}, {0xE1, 0xEC, 2, 0x80, 0xBF},
 	{0xED, 0xED, 2, 0x80, 0x9F}, {0xEE, 0xEF, 2, 0x80, 0xBF}, {0xF0, 0xF0, 3, 0x90, 0xBF},
 	{0xF1, 0xF3, 3, 0x80, 0xBF}, {0xF4, 0xF4, 3, 0x80, 0x8F},

@@ -144,13 +144,25 @@ static bool
 walk(dsv_constraint *c, int first, int last, int shift, uint32_t *mask)
 {
 	const dsv_vocab_trie *t = c->trie;
+	const dsv_trie_node *nodes = t->nodes;
+	const dsv_transitions known = dsv_automaton_transitions(c->automaton);
+	int32_t    *path = c->path;
+	uint8_t    *bytes = c->bytes;
+	bool		blocks = c->specials && first < t->other_end;
 
 	for (int i = first; i < last;)
 	{
-		dsv_trie_node node = t->nodes[i];
+		dsv_trie_node node = nodes[i];
 		int			at = (int) node.depth - 1 + shift;
+		int32_t		state = DSV_STATE_UNKNOWN;
 
-		if (!extend(c, at, node.byte) || (i < t->other_end && is_blocked(c, at, node.byte)))
+		/* hundreds of thousands of times for one mask, so the usual case is without a call */
+		if (path[at] < IN_PREFIX)
+			state = known.rows[(uint32_t) path[at] * known.nclasses + known.class_of[node.byte]];
+		path[at + 1] = state;
+		bytes[at] = node.byte;
+		if ((state < 0 && (state == DSV_STATE_DEAD || !extend(c, at, node.byte))) ||
+			(blocks && is_blocked(c, at, node.byte)))
 		{
 			i = (int) node.skip;
 			continue;

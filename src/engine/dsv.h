@@ -351,10 +351,14 @@ typedef struct dsv_request
 	const dsv_grammar *grammar;
 
 	/* Continuations of the prompt to be scored instead of generating an answer, each text as
-	 * it would be written, prefix included; or none.  Not together with grammar or stop. */
+	 * it would be written, prefix included; or none.  Not together with grammar or stop; sampling
+	 * and max_tokens count for nothing. */
 	const dsv_bytes *candidates;
 	int			ncandidates;
 } dsv_request;
+
+/* Candidates of a request at most */
+#define DSV_SCORE_MAX 1024
 
 typedef enum dsv_state
 {
@@ -381,7 +385,7 @@ const char *dsv_finish_name(dsv_finish finish);
 typedef struct dsv_progress
 {
 	dsv_state	state;
-	int64_t		done;			/* tile-layers, layers or tokens, by state */
+	int64_t		done;			/* tile-layers, layers or tokens, by state; tokens of candidates */
 	int64_t		total;
 	int			output_tokens;
 } dsv_progress;
@@ -494,7 +498,7 @@ void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
- * takes for a greedy request without stop strings and grammar; `tiles` views of pictures add their rows, but
+ * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of pictures add their rows, but
  * not the few hundred bytes of bookkeeping of each picture nor its pixels. */
 typedef struct dsv_memory
 {

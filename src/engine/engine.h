@@ -16,6 +16,7 @@
 #include "model.h"
 #include "prompt.h"
 #include "sample.h"
+#include "score.h"
 #include "tile.h"
 #include "tile_cache.h"
 #include "vision.h"
@@ -90,7 +91,8 @@ struct dsv_sequence
 	bool	   *forced;			/* [max_tokens] not chosen by the model */
 	int32_t    *ends;			/* [max_tokens] length of the text after each token */
 	int			nanswer;
-	int			fed;			/* tokens of the answer whose keys and values are in the pages */
+	int			fed;			/* tokens of the answer whose keys and values are in the pages; with
+								 * candidates, nodes of their tree whose logits are known */
 	int			max_tokens;
 	dsv_text	text;			/* capacity for max_tokens pieces */
 	size_t		text_end;		/* the answer's end: a stop string is cut off */
@@ -99,6 +101,7 @@ struct dsv_sequence
 	dsv_bytes  *stop;			/* [nstop], bytes in the arena */
 	int			nstop;
 	dsv_constraint constraint;	/* with an automaton when the request has a grammar */
+	dsv_score	score;			/* candidates, no answer is generated; or nnodes = 0 */
 	dsv_finish	finish;
 	dsv_usage	usage;
 	dsv_result	result;
@@ -152,5 +155,8 @@ const float *dsv_sequence_image_row(const dsv_sequence *seq, int position);
 /* sequence.c: chooses the next token from seq->logits and takes it and what it entails into the
  * answer, or ends the sequence.  Errors: SCHEMA, LIMIT; the sequence has failed then. */
 dsv_code	dsv_sequence_advance(dsv_sequence *seq, dsv_error *err);
+
+/* The same for a sequence with candidates: logits[vocab] behind the next node of their tree */
+void		dsv_sequence_score(dsv_sequence *seq, const float *logits);
 
 #endif

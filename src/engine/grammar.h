@@ -32,6 +32,17 @@ int			dsv_automaton_states(const dsv_automaton *a);
 /* From every state that is not dead some text of the grammar can be completed. */
 int32_t		dsv_automaton_next(dsv_automaton *a, int32_t state, uint8_t byte);
 
+/* What dsv_automaton_next knows, to be looked up without a call: rows[state * nclasses +
+ * class_of[byte]] is its answer, or DSV_STATE_UNKNOWN.  Valid as long as the automaton. */
+#define DSV_STATE_UNKNOWN (-3)
+typedef struct dsv_transitions
+{
+	const int32_t *rows;
+	const uint8_t *class_of;	/* [256] */
+	uint32_t	nclasses;
+} dsv_transitions;
+dsv_transitions dsv_automaton_transitions(const dsv_automaton *a);
+
 /* The text that led here is complete (it may still be possible to go on). */
 bool		dsv_automaton_accepts(const dsv_automaton *a, int32_t state);
 

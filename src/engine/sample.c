@@ -298,18 +298,36 @@ dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int
 	return id < 0 ? 0 : id;
 }
 
+/* ln of the sum of exp(logits - logits[top]) */
+static double
+log_sum_below(const float *logits, int vocab, int32_t top)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < vocab; i++)
+		if (logits[i] > -INFINITY)
+			sum += exp((double) logits[i] - logits[top]);
+	return log(sum);
+}
+
+double
+dsv_log_sum_exp(const float *logits, int vocab)
+{
+	int32_t		top = argmax(logits, vocab, NULL);
+
+	if (top < 0 || !isfinite(logits[top]))
+		return top < 0 ? -INFINITY : logits[top];
+	return logits[top] + log_sum_below(logits, vocab, top);
+}
+
 float
 dsv_logprob(const float *logits, int vocab, int32_t id)
 {
 	int32_t		top = argmax(logits, vocab, NULL);
-	double		sum = 0;
 
 	if (top < 0 || !isfinite(logits[top]))
 		return id == top ? 0.0f : -INFINITY;
-	for (int i = 0; i < vocab; i++)
-		if (logits[i] > -INFINITY)
-			sum += exp((double) logits[i] - logits[top]);
-	return (float) ((double) logits[id] - logits[top] - log(sum));
+	return (float) ((double) logits[id] - logits[top] - log_sum_below(logits, vocab, top));
 }
 
 /* ---- stop strings ---- */

@@ -47,6 +47,10 @@ ptrdiff_t	dsv_stop_find(const char *text, size_t len, size_t from, const dsv_byt
 /* Bytes at the end of text that may be the beginning of a stop string. */
 size_t		dsv_stop_held(const char *text, size_t len, const dsv_bytes *stop, int nstop);
 
+/* ln of the sum of exp(logits), which a log-probability is a logit without; not finite when no
+ * logit is, or one is infinite */
+double		dsv_log_sum_exp(const float *logits, int vocab);
+
 /* natural log of softmax(logits)[id] */
 float		dsv_logprob(const float *logits, int vocab, int32_t id);
 

@@ -159,6 +159,19 @@ dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 	return DSV_OK;
 }
 
+void
+dsv_sequence_score(dsv_sequence *seq, const float *logits)
+{
+	const dsv_model *model = seq->engine->model;
+
+	dsv_score_take(&seq->score, seq->fed++, logits, model->config.language.vocab, model->special.eos);
+	if (seq->fed < seq->score.nnodes)
+		return;
+	dsv_score_end(&seq->score);
+	seq->finish = DSV_FINISH_STOP;
+	seq->state = DSV_STATE_DONE;
+}
+
 /* ---- what the caller sees ---- */
 
 const char *
@@ -201,8 +214,8 @@ dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out)
 			out->total = (int64_t) dsv_ceil_div(seq->nprompt - seq->cached, dsv_max(seq->chunk_max, 1)) * layers;
 			break;
 		default:
-			out->done = seq->nanswer;
-			out->total = seq->max_tokens;
+			out->done = seq->score.nnodes > 0 ? seq->fed : seq->nanswer;
+			out->total = seq->score.nnodes > 0 ? seq->score.nnodes : seq->max_tokens;
 	}
 }
 
@@ -237,6 +250,8 @@ dsv_sequence_result(dsv_sequence *seq)
 	r->usage.decode_ms = whole_us(seq->usage.decode_ms);
 	r->nimages = seq->nimages;
 	r->images = seq->image_infos;
+	r->candidates = seq->score.out;
+	r->ncandidates = seq->state == DSV_STATE_DONE ? seq->score.ncandidates : 0;
 	return r;
 }
 
@@ -295,7 +310,7 @@ dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforc
 	int			vocab = seq->engine->model->config.language.vocab;
 	dsv_code	code;
 
-	if (seq->state != DSV_STATE_DECODE && seq->state != DSV_STATE_DONE)
+	if ((seq->state != DSV_STATE_DECODE && seq->state != DSV_STATE_DONE) || seq->score.nnodes > 0)
 		return dsv_fail(err, DSV_INPUT, "only a sequence with an answer can be rewound");
 	if (keep < 0 || keep > seq->nanswer || nforce < 0 || nforce >= seq->max_tokens - keep)
 		return dsv_fail(err, DSV_INPUT, "cannot rewind an answer of %d tokens to %d and add %d (limit %d)",

@@ -117,6 +117,19 @@ output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *log
 	dsv_linear_run(&engine->compute, &head, h, hidden, rows, logits, head.w.rows, DSV_STORE_F32, false);
 }
 
+/* logits[vocab] behind the last token fed, or behind the prompt */
+static dsv_code
+take_logits(dsv_sequence *seq, const float *logits, dsv_error *err)
+{
+	if (seq->score.nnodes > 0)
+	{
+		dsv_sequence_score(seq, logits);
+		return DSV_OK;
+	}
+	memcpy(seq->logits, logits, seq->engine->model->config.language.vocab * sizeof(float));
+	return dsv_sequence_advance(seq, err);
+}
+
 /* The prompt is in the pages: its full pages get their names, its last row gives the first token. */
 static dsv_code
 end_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
@@ -127,11 +140,10 @@ end_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	if (seq->cacheable)
 		for (int i = seq->cached / DSV_KV_PAGE; i < seq->nprompt / DSV_KV_PAGE; i++)
 			dsv_kv_publish(&engine->kv, seq->pages[i], &seq->names[i]);
-	output_logits(engine, last, 1, engine->language.h, seq->logits);
+	output_logits(engine, last, 1, engine->language.h, seq->prompt_logits);
 	trace_rows(engine, DSV_TRACE_FINAL, config->language.layers, seq->nprompt - 1, 1, engine->language.h);
-	memcpy(seq->prompt_logits, seq->logits, config->language.vocab * sizeof(float));
 	seq->state = DSV_STATE_DECODE;
-	return dsv_sequence_advance(seq, err);
+	return take_logits(seq, seq->prompt_logits, err);
 }
 
 static dsv_code
@@ -172,8 +184,12 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 
 /* ---- decode ---- */
 
-/* A pass over the tokens of answers that are not in the pages yet: one a sequence, more after
- * tokens that were not chosen one by one. */
+/*
+ * A pass over tokens that are not in the pages yet.  An answer has one, or more after a rewind
+ * that forced some, and only the last one's logits are asked for.  Candidates have the nodes of
+ * their tree, each a row whose logits are asked for; a branch overwrites the positions of the one
+ * before, which is why it is a segment of its own.
+ */
 typedef struct decode_pass
 {
 	dsv_sequence **seqs;
@@ -181,12 +197,28 @@ typedef struct decode_pass
 	int			take[DSV_MAX_SEQUENCES];	/* rows of each sequence */
 	int			rows;
 	dsv_segment segments[DSV_DECODE_ROWS];
+	int			nsegments;
 } decode_pass;
 
 static int
 pending_rows(const dsv_sequence *seq)
 {
-	return seq->nanswer - seq->fed;
+	return (seq->score.nnodes > 0 ? seq->score.nnodes : seq->nanswer) - seq->fed;
+}
+
+/* Token of the i-th pending row, and its position in the sequence */
+static int32_t
+pending_row(const dsv_sequence *seq, int i, int *position)
+{
+	if (seq->score.nnodes > 0)
+	{
+		const dsv_score_node *node = &seq->score.nodes[seq->fed + i];
+
+		*position = seq->nprompt + node->depth - 1;
+		return node->token;
+	}
+	*position = seq->nprompt + seq->fed + i;
+	return seq->answer[seq->fed + i];
 }
 
 /* One row each in turn while there is room: nobody waits for another's many. */
@@ -208,6 +240,7 @@ share_rows(decode_pass *p)
 	}
 }
 
+/* Rows at positions that follow each other are one segment. */
 static void
 embed_pending(dsv_engine *engine, decode_pass *p)
 {
@@ -216,38 +249,59 @@ embed_pending(dsv_engine *engine, decode_pass *p)
 
 	for (int i = 0; i < p->n; i++)
 	{
-		const dsv_sequence *seq = p->seqs[i];
+		int			next = -1;
 
-		p->segments[i] = (dsv_segment) {seq->pages, seq->nprompt + seq->fed, p->take[i], row};
-		for (int k = 0; k < p->take[i]; k++)
-			embed_token(engine, seq->answer[seq->fed + k], engine->decode_x + (size_t) row++ * hidden);
+		for (int k = 0; k < p->take[i]; k++, row++)
+		{
+			int			position;
+			int32_t		token = pending_row(p->seqs[i], k, &position);
+
+			embed_token(engine, token, engine->decode_x + (size_t) row * hidden);
+			if (position != next)
+				p->segments[p->nsegments++] = (dsv_segment) {p->seqs[i]->pages, position, 0, row};
+			p->segments[p->nsegments - 1].rows++;
+			next = position + 1;
+		}
 	}
 }
 
-/* The sequences whose last token has gone through choose the next one from its row's logits.  One
- * that fails there does not keep the others from it. */
+/* Moves the rows whose logits are asked for to the front; their sequences go to owner. */
+static int
+gather_rows(dsv_engine *engine, decode_pass *p, dsv_sequence **owner)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+	int			n = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		dsv_sequence *seq = p->seqs[i];
+		bool		all = seq->score.nnodes > 0;
+		bool		last = !all && p->take[i] == pending_rows(seq);
+
+		if (!all)
+			seq->fed += p->take[i];
+		for (int k = 0; k < p->take[i]; k++, row++)
+			if (all || (last && k == p->take[i] - 1))
+			{
+				memmove(engine->decode_x + (size_t) n * hidden, engine->decode_x + (size_t) row * hidden,
+						hidden * sizeof(float));
+				owner[n++] = seq;
+			}
+	}
+	return n;
+}
+
+/* A sequence that fails here does not keep the others from going on. */
 static dsv_code
 advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
 {
 	int			hidden = engine->model->config.language.hidden;
 	int			vocab = engine->model->config.language.vocab;
-	dsv_sequence *ready[DSV_MAX_SEQUENCES];
-	int			n = 0;
-	dsv_code	failed = DSV_OK;
+	dsv_sequence *owner[DSV_DECODE_ROWS];
+	int			n = gather_rows(engine, p, owner);
+	dsv_code	code = DSV_OK;
 
-	for (int i = 0; i < p->n; i++)
-	{
-		dsv_sequence *seq = p->seqs[i];
-		int			last = p->segments[i].row0 + p->take[i] - 1;
-
-		seq->fed += p->take[i];
-		if (pending_rows(seq) > 0)
-			continue;
-		/* rows move to the front only */
-		memmove(engine->decode_x + (size_t) n * hidden, engine->decode_x + (size_t) last * hidden,
-				hidden * sizeof(float));
-		ready[n++] = seq;
-	}
 	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
 	{
 		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
@@ -256,15 +310,14 @@ advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
 					  engine->decode_logits);
 		for (int r = 0; r < rows; r++)
 		{
-			dsv_code	code;
+			dsv_code	one = take_logits(owner[i + r], engine->decode_logits + (size_t) r * vocab,
+										  code == DSV_OK ? err : NULL);
 
-			memcpy(ready[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
-			code = dsv_sequence_advance(ready[i + r], failed == DSV_OK ? err : NULL);
-			if (failed == DSV_OK)
-				failed = code;
+			if (code == DSV_OK)
+				code = one;
 		}
 	}
-	return failed;
+	return code;
 }
 
 static dsv_code
@@ -277,7 +330,8 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 
 	share_rows(&p);
 	embed_pending(engine, &p);
-	pass = (dsv_pass) {p.segments, n, p.rows, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	pass = (dsv_pass) {p.segments, p.nsegments, p.rows, engine->compute.mla != DSV_MLA_EXPANDED,
+	engine->decode_x};
 	for (int layer = 0; layer < engine->model->config.language.layers; layer++)
 	{
 		if (dsv_poll_canceled(engine->compute.poll))

@@ -39,8 +39,8 @@ is_plain(const dsv_vocab_trie *trie, const char *bytes, size_t len)
 	{
 		uint8_t		c = (uint8_t) bytes[at];
 
-		if (dsv_utf8_next(bytes + at, len - at, &size) != DSV_UTF8_CHAR || c < 0x20 || c == '"' ||
-			c == '\\' || trie->special_first[c])
+		if (dsv_utf8_next(bytes + at, len - at, &size) != DSV_UTF8_CHAR || c < 0x20 || c == 0x7F ||
+			c == '"' || c == '\\' || trie->special_first[c])
 			return false;
 	}
 	return chars <= DSV_PLAIN_CHARS;

@@ -13,6 +13,8 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
+#define LABEL_HINT "A field is written as \"name\", \"name: type\" or \"name: type - description\"."
+
 /* ---- a plan field by field ---- */
 
 void
@@ -234,7 +236,7 @@ ParseLabel(const char *label, FieldLabel *out)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the field \"%s\" has no name", label),
-				 errhint("A field is written as \"name\", \"name: type\" or \"name: type - description\".")));
+				 errhint(LABEL_HINT)));
 	if (colon == NULL)
 		return;
 	initStringInfo(&schema);
@@ -276,7 +278,7 @@ plan_labels(Jsonb *fields, FieldList *list)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("fields in a list must be strings"),
-					 errhint("A field is written as \"name\", \"name: type\" or \"name: type - description\".")));
+					 errhint(LABEL_HINT)));
 		add_label(list, string_of(&v));
 	}
 }

@@ -212,9 +212,13 @@ put_rows(const InferCall *call, const InferResult *result, const TypePlan *row, 
 {
 	Jsonb	   *answer = AnswerJsonb(result->text, result->len);
 	JsonbValue *rows = getKeyJsonValueFromContainer(&answer->root, list, strlen(list), NULL);
-	int			n = JsonContainerSize(rows->val.binary.data);
-	HeapTupleData *tuples = palloc0(n * sizeof(HeapTupleData) + 1);
+	HeapTupleData *tuples;
+	int			n;
 
+	if (rows == NULL || rows->type != jbvBinary)
+		elog(ERROR, "the answer has no list \"%s\"", list);
+	n = JsonContainerSize(rows->val.binary.data);
+	tuples = palloc0(n * sizeof(HeapTupleData) + 1);
 	for (int i = 0; i < n; i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(rows->val.binary.data, i);
@@ -245,7 +249,8 @@ vl_extract_rows(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("vl_extract_rows needs a column definition list"),
-				 errhint("Call it in FROM: vl_extract_rows(image, 'line items') AS x(item text, price numeric).")));
+				 errhint("Call it in FROM: vl_extract_rows(image, 'line items') "
+						 "AS x(item text, price numeric).")));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;

@@ -74,6 +74,7 @@ CopyInferResult(const InferResult *result, MemoryContext context)
 	*copy = *result;
 	copy->text = copy_bytes(result->text, result->len, context);
 	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
+	copy->forced = copy_bytes(result->forced, result->ntokens * sizeof(bool), context);
 	copy->ends = copy_bytes(result->ends, result->ntokens * sizeof(int32), context);
 	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
 	copy->candidates = copy_bytes(result->candidates, result->ncandidates * sizeof(dsv_candidate), context);
@@ -85,6 +86,7 @@ FreeInferResult(InferResult *result)
 {
 	pfree(result->text);
 	pfree(result->logprobs);
+	pfree(result->forced);
 	pfree(result->ends);
 	pfree(result->images);
 	pfree(result->candidates);
@@ -94,7 +96,7 @@ FreeInferResult(InferResult *result)
 Size
 InferResultSize(const InferResult *result)
 {
-	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(int32)) +
+	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(bool) + sizeof(int32)) +
 		result->nimages * sizeof(dsv_image_info) + result->ncandidates * sizeof(dsv_candidate) + 128;
 }
 
@@ -118,6 +120,7 @@ sequence_result(const InferCall *call, BackendModel *backend, dsv_sequence *seq)
 		.usage = r->usage,
 		.ntokens = r->ntokens,
 		.logprobs = (float *) r->logprobs,
+		.forced = (bool *) r->forced,
 		.ends = (int32 *) r->ends,
 		.nimages = r->nimages,
 		.images = (dsv_image_info *) r->images,
@@ -545,7 +548,7 @@ AnswerScore(const InferResult *result, Size from, Size to)
 	{
 		Size		start = i > 0 ? result->ends[i - 1] : 0;
 
-		if (start < to && result->ends[i] > from)
+		if (start < to && result->ends[i] > from && !result->forced[i])
 		{
 			sum += result->logprobs[i];
 			n++;

@@ -35,6 +35,7 @@ typedef struct InferResult
 	dsv_usage	usage;
 	int			ntokens;
 	float	   *logprobs;		/* [ntokens] */
+	bool	   *forced;			/* [ntokens] the schema left no choice */
 	int32	   *ends;			/* [ntokens] bytes of text after each token */
 	int			nimages;
 	dsv_image_info *images;		/* [nimages], as stored */
@@ -65,7 +66,8 @@ bool		FindRowError(const InferCall *call, const InferResult *result, VlError *er
  * result is NULL. */
 void		ReportRowError(const InferCall *call, const InferResult *result, const VlError *error);
 
-/* Geometric mean of the probabilities of the tokens that wrote bytes from .. to - 1 of the text */
+/* Geometric mean of the probabilities of the tokens that wrote bytes from .. to - 1 of the text, those
+ * apart that the model had no choice of */
 float4		AnswerScore(const InferResult *result, Size from, Size to);
 
 /* UTF-8 answer in the database's encoding; zero bytes become U+FFFD first */

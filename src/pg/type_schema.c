@@ -2,10 +2,10 @@
  * type_schema.c
  *		PostgreSQL types as JSON Schemas, and values of such answers as datums.
  *
- * The schema says all that it can of a type (bounds, digits, lengths, labels), so that the
- * type's input function has nothing left to refuse.  What a schema cannot say is asked before
- * a datum is made or used: the calendar, and the constraints of domains.  So no error has to
- * be caught; a subtransaction for that could not be had in a parallel query.
+ * The schema says all of a type (bounds, digits, lengths, labels, the calendar), so that the
+ * type's input function has nothing left to refuse.  Only the constraints of domains are beyond
+ * a schema: they are asked, not left to the domain's input function to raise.  So no error has
+ * to be caught; a subtransaction for that could not be had in a parallel query.
  */
 #include "type_schema.h"
 
@@ -21,7 +21,6 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
@@ -58,7 +57,6 @@ struct TypePlan
 	/* scalar, enum */
 	const char *json_type;		/* NULL: the schema says nothing of it */
 	StringInfoData keywords;	/* scalar: behind the type, each with a comma in front; enum: labels */
-	bool		has_date;
 	Oid			input;
 	Oid			ioparam;
 	/* array: its elements; domain: what it is of, with all domains taken off */
@@ -166,8 +164,8 @@ refuse_type(const TypePlan *plan)
 			 plan->path != NULL ?
 			 errmsg("column \"%s\" has type %s, which cannot be extracted", plan->path, type) :
 			 errmsg("type %s cannot be extracted", type),
-			 errhint("Text, numbers, boolean, date, time, timestamp and enums can, and arrays, composite types "
-					 "and domains of these.")));
+			 errhint("Text, numbers, boolean, date, time, timestamp and enums can, and arrays, "
+					 "composite types and domains of these.")));
 }
 
 static void
@@ -203,7 +201,6 @@ plan_scalar(TypePlan *plan)
 		case DATEOID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			plan->has_date = !plan->any;
 			plan_string(plan, plan->type == DATEOID ? "date" : "date-time");
 			break;
 		case TIMEOID:
@@ -228,6 +225,7 @@ start_plan(Oid type, int32 typmod, const char *path, bool any)
 	TypePlan   *plan = palloc0(sizeof(*plan));
 
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	plan->type = type;
 	plan->typmod = typmod;
 	plan->path = path;
@@ -390,18 +388,6 @@ refuse_value(const TypePlan *plan, const char *why, VlError *error)
 	return false;
 }
 
-/* A schema's date has months of 31 days, and a year 0 that the calendar lacks. */
-static bool
-is_date(const char *s)
-{
-	int			y;
-	int			m;
-	int			d;
-
-	return sscanf(s, "%4d-%2d-%2d", &y, &m, &d) == 3 && y >= 1 && m >= 1 && m <= 12 &&
-		d >= 1 && d <= day_tab[isleap(y)][m - 1];
-}
-
 static char *
 json_text(JsonbValue *value)
 {
@@ -425,8 +411,6 @@ scalar_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *err
 		s = value->val.boolean ? "true" : "false";
 	else
 		return refuse_value(plan, "the value is not a scalar", error);
-	if (plan->has_date && !is_date(s))
-		return refuse_value(plan, psprintf("there is no date \"%s\"", s), error);
 	*datum = OidInputFunctionCall(plan->input, s, plan->ioparam, plan->typmod);
 	return true;
 }
@@ -503,7 +487,8 @@ check_domain(const TypePlan *plan, Datum datum, bool isnull, VlError *error)
 	{
 		DomainConstraintState *con = lfirst(lc);
 
-		if (con->constrainttype == DOM_CONSTRAINT_NOTNULL ? isnull : !ExecCheck(con->check_exprstate, econtext))
+		if (con->constrainttype == DOM_CONSTRAINT_NOTNULL ? isnull :
+			!ExecCheck(con->check_exprstate, econtext))
 		{
 			violated = con->name;
 			break;

@@ -41,8 +41,8 @@ void		RowFields(const TypePlan *row, FieldPlan *plan);
 
 /*
  * A datum from a value of an answer; a row's missing keys are NULL.  False when the type refuses
- * the value (a domain's constraint, the 30th of February): *error says so as VL005.  What the
- * expression of a CHECK itself raises is raised.
+ * the value (a domain's constraint, an answer of another shape): *error says so as VL005.  What
+ * the expression of a CHECK itself raises is raised.
  */
 bool		TypeDatum(const TypePlan *plan, JsonbValue *value, Datum *datum, bool *isnull, VlError *error);
 

@@ -7,6 +7,9 @@
  * whose two best logits are so close that another order of summation may choose the other.
  * Such answers are listed; for the accuracy they count as the prediction does, so that a
  * measure does not hang on the last bit of a sum.
+ *
+ * Questions of the task "extract" are asked once more under the schema of their fields; those
+ * answers are measured against the truth only.
  */
 #include <limits.h>
 #include <math.h>

@@ -89,7 +89,7 @@ random_string(rng *r)
 {
 	static const char *const patterns[] = {"^[A-Z]{2}-[0-9]{1,3}$", "^(ab|a)*c$", "^[a-z ]{0,12}$"};
 	json_t	   *schema = json_pack("{s:s}", "type", "string");
-	int			min = (int) below(r, 4);
+	int			min = 0;
 
 	switch (below(r, 8))
 	{
@@ -138,7 +138,7 @@ static inline json_t *
 random_array(rng *r, int depth)
 {
 	json_t	   *schema = json_pack("{s:s, s:o}", "type", "array", "items", random_schema(r, depth - 1));
-	int			min = (int) below(r, 3);
+	int			min = 0;
 
 	if (below(r, 2))
 		json_object_set_new(schema, "minItems", json_integer(min));

@@ -5,8 +5,6 @@
  */
 #include "engine_util.h"
 
-#include <sys/stat.h>
-
 #include "engine.h"
 #include "schema_util.h"
 #include "tokenizer_util.h"

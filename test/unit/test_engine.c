@@ -9,36 +9,6 @@
 
 #define PROMPT 150
 
-/* Logits of every step, as the trace reports them */
-typedef struct logits
-{
-	float	   *v;
-	int			vocab;
-	int			n;
-} logits;
-
-static void
-keep_logits(void *ud, const dsv_trace_event *event)
-{
-	logits	   *l = ud;
-
-	if (event->stage != DSV_TRACE_LOGITS)
-		return;
-	l->vocab = event->cols;
-	l->v = realloc(l->v, (size_t) (l->n + 1) * l->vocab * sizeof(float));
-	memcpy(l->v + (size_t) l->n++ * l->vocab, event->data, l->vocab * sizeof(float));
-}
-
-static void
-make_prompt(int32_t *prompt, int n, uint32_t seed)
-{
-	for (int i = 0; i < n; i++)
-	{
-		seed = seed * 1664525u + 1013904223u;
-		prompt[i] = 3 + (int32_t) (seed >> 8) % 900;
-	}
-}
-
 /* Runs the fixed prompt for a few tokens; returns the logits of each step */
 static logits
 run_prompt(const char *dir, dsv_engine_options options, int nprompt)
@@ -456,17 +426,6 @@ test_level_changes_between_steps(void **state)
 
 /* ---- cancel, rewind, stop ---- */
 
-typedef struct countdown
-{
-	int			left;
-} countdown;
-
-static bool
-count_down(void *ud)
-{
-	return ((countdown *) ud)->left-- == 0;
-}
-
 /* At every poll from the first to the last: the call fails, the engine goes on. */
 static void
 test_cancel_everywhere(void **state)
@@ -790,37 +749,6 @@ test_memory_limit_forgets(void **state)
 	dsv_model_close(model);
 	free((void *) stop.data);
 	free(prompt);
-}
-
-/* Allocator that counts bytes, and fails the Nth call */
-typedef struct counter
-{
-	size_t		held;
-	int			calls;
-	int			fail_at;
-} counter;
-
-static void *
-count_alloc(void *ud, size_t size)
-{
-	counter    *c = ud;
-	size_t	   *p;
-
-	if (++c->calls == c->fail_at)
-		return NULL;
-	p = malloc(size + 16);
-	*p = size;
-	c->held += size;
-	return (char *) p + 16;
-}
-
-static void
-count_free(void *ud, void *ptr)
-{
-	size_t	   *p = (size_t *) ((char *) ptr - 16);
-
-	((counter *) ud)->held -= *p;
-	free(p);
 }
 
 /* What dsv_engine_memory says is what is taken, but for the struct and the 64 bytes of alignment. */

@@ -63,7 +63,7 @@ should_be_plain(const dsv_tokenizer *tok, int32_t id)
 	for (size_t i = 0; i < len; i++)
 	{
 		chars += ((uint8_t) s[i] & 0xC0) != 0x80;
-		if ((uint8_t) s[i] < 0x20 || strchr("\"\\<", s[i]) != NULL)
+		if ((uint8_t) s[i] < 0x20 || strchr("\"\\<\x7F", s[i]) != NULL)
 			return false;
 	}
 	for (size_t i = 0; i < len; i += (size_t) size)
