@@ -241,6 +241,18 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE COST 1000000 ROWS 1000 PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) IS
   'a task over the rows (key, image[, prompt]) of a query, a row for each';
+-- ---- tables and charts ----
+
+CREATE FUNCTION @extschema@.vl_table(image bytea, model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_chart(image bytea, model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_table(bytea, text, jsonb) IS
+  'table in an image: names of columns, and rows of cells';
+COMMENT ON FUNCTION @extschema@.vl_chart(bytea, text, jsonb) IS
+  'data of a chart in an image: title, and series of points';
 -- ---- extraction ----
 
 CREATE FUNCTION @extschema@.vl_extract(image bytea, fields jsonb, model text DEFAULT NULL,
@@ -347,6 +359,14 @@ COMMENT ON FUNCTION @extschema@.vl_annotate(bytea, jsonb) IS
   'an image with boxes, points and labels drawn, as PNG';
 COMMENT ON FUNCTION @extschema@.vl_pages(bytea) IS
   'the pages of a TIFF or PDF document, each as an image of its own';
+
+-- ---- triggers ----
+
+CREATE FUNCTION @extschema@.vl_extract_trigger()
+RETURNS trigger AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION @extschema@.vl_extract_trigger() IS
+  'fills columns with what the image of a row says, BEFORE INSERT OR UPDATE OF the image';
 
 -- ---- what \df+ and \d+ say ----
 

@@ -660,4 +660,41 @@ dsv_code	dsv_ground_parse(const char *text, size_t len, int width, int height,
 							 dsv_error *err);
 void		dsv_ground_free(dsv_ground *ground, const dsv_mem *mem);
 
+/* ---- strips: pages too long for one reading ---- */
+
+/* Equal pieces of an upright picture from top to bottom, each as wide as the picture; neighbours
+ * share rows of pixels. */
+typedef struct dsv_strips
+{
+	int			count;
+	int			height;			/* of each, in pixels */
+	int			page_height;
+} dsv_strips;
+
+/* Strips that the model reads as large as its tiles allow, but not larger than stored; one where
+ * the whole picture is read as large.  overlap: the part of a strip that the next one shows again, 0 .. 0.5.
+ * max_tiles and model as in dsv_image_layout. */
+void		dsv_strips_plan(const dsv_model *model, int width, int height, int max_tiles, double overlap,
+							dsv_strips *out);
+int			dsv_strips_top(const dsv_strips *strips, int i);
+
+/* Where two readings meet: of the upper one bytes [0, above_to) stay, of the lower one all but
+ * [below_from, below_to). */
+typedef struct dsv_seam
+{
+	int			shared;			/* lines found in both; 0 = nothing goes */
+	size_t		above_to;
+	size_t		below_from;
+	size_t		below_to;
+} dsv_seam;
+
+/*
+ * Finds the lines at the end of `above` that are the first of `below`, the next strip: equal but for
+ * one letter in six, white space and blank lines; digits are equal.  The first and the last of them may have
+ * been cut by a strip's edge: of a line that was read twice the whole reading stays, and both
+ * stay when they are nothing like each other.  Where lines repeat and more than one seam is possible, none is
+ * taken.
+ */
+void		dsv_strips_join(const dsv_bytes *above, const dsv_bytes *below, double overlap, dsv_seam *out);
+
 #endif							/* DSV_H */

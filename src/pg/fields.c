@@ -14,7 +14,6 @@
 #include "utils/json.h"
 
 #define LABEL_HINT "A field is written as \"name\", \"name: type\" or \"name: type - description\"."
-#define UNTYPED "{\"type\":[\"string\",\"number\",\"null\"]"
 
 /* ---- a plan field by field ---- */
 
@@ -209,30 +208,51 @@ append_label_type(StringInfo s, const char *type, const char *label)
 	appendStringInfoChar(s, '}');
 }
 
-static void
-add_label(FieldList *list, const char *label)
+char *
+OpenSchema(const char *description)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, "{\"type\":[\"string\",\"number\",\"null\"]");
+	AppendDescription(&s, description);
+	appendStringInfoChar(&s, '}');
+	return s.data;
+}
+
+void
+ParseLabel(const char *label, FieldLabel *out)
 {
 	const char *end = label + strlen(label);
 	const char *dash = strstr(label, " - ");
 	const char *before = dash != NULL ? dash : end;
 	const char *colon = memchr(label, ':', before - label);
-	char	   *name = trimmed(label, colon != NULL ? colon : before);
 	StringInfoData schema;
 
-	if (*name == '\0')
+	out->name = trimmed(label, colon != NULL ? colon : before);
+	out->description = dash != NULL ? trimmed(dash + 3, end) : NULL;
+	out->schema = NULL;
+	if (*out->name == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the field \"%s\" has no name", label),
 				 errhint(LABEL_HINT)));
+	if (colon == NULL)
+		return;
 	initStringInfo(&schema);
-	if (colon != NULL)
-		append_label_type(&schema, trimmed(colon + 1, before), label);
-	else
-		appendStringInfoString(&schema, UNTYPED);
-	if (dash != NULL)
-		AppendDescription(&schema, trimmed(dash + 3, end));
+	append_label_type(&schema, trimmed(colon + 1, before), label);
+	AppendDescription(&schema, out->description);
 	appendStringInfoChar(&schema, '}');
-	FieldsAdd(list, name, schema.data);
+	out->schema = schema.data;
+}
+
+static void
+add_label(FieldList *list, const char *label)
+{
+	FieldLabel	parsed;
+
+	ParseLabel(label, &parsed);
+	FieldsAdd(list, parsed.name, parsed.schema != NULL ? parsed.schema : OpenSchema(parsed.description));
 }
 
 /* ---- the three forms ---- */
@@ -272,7 +292,6 @@ plan_questions(Jsonb *fields, FieldList *list)
 
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
-		StringInfoData schema;
 		char	   *name;
 
 		if (token != WJB_KEY)
@@ -286,11 +305,7 @@ plan_questions(Jsonb *fields, FieldList *list)
 					 errmsg("the value of the field \"%s\" must be a string, its question", name) :
 					 errmsg("a field has no name"),
 					 errhint("A JSON Schema says \"type\": \"object\" or has \"properties\".")));
-		initStringInfo(&schema);
-		appendStringInfoString(&schema, UNTYPED);
-		AppendDescription(&schema, string_of(&v));
-		appendStringInfoChar(&schema, '}');
-		FieldsAdd(list, name, schema.data);
+		FieldsAdd(list, name, OpenSchema(string_of(&v)));
 	}
 }
 

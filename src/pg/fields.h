@@ -50,8 +50,23 @@ void		FieldsAdd(FieldList *list, char *name, const char *schema);
  * NULL. */
 char	   *FieldsSchema(const FieldList *list, bool nullable, const char *description);
 
+/* The schema of a value of which no type is known: a string, a number or null; description may be
+ * NULL. */
+char	   *OpenSchema(const char *description);
+
 /* ,"description":"..." behind the keywords that are there; nothing for NULL */
 void		AppendDescription(StringInfo schema, const char *description);
 void		FieldsEnd(const FieldList *list, FieldPlan *plan);
+
+/* A label, name [: type] [ - description], taken apart */
+typedef struct FieldLabel
+{
+	char	   *name;
+	char	   *description;	/* or NULL */
+	char	   *schema;			/* of the type with the description; NULL when it has no type */
+} FieldLabel;
+
+/* What is no label raises 22023. */
+void		ParseLabel(const char *label, FieldLabel *out);
 
 #endif

@@ -10,6 +10,7 @@
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "memo.h"
+#include "table.h"
 #include "utils/builtins.h"
 
 /* A millisecond or a few of hashing */
@@ -327,6 +328,8 @@ FindRowError(const InferCall *call, const InferResult *result, VlError *error)
 				   "Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.");
 	else if (call->ncandidates == 0 && is_blank(result))
 		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave an empty answer", "");
+	else
+		(void) FindShapeError(call, result, error);
 	return error->sqlerrcode != 0;
 }
 

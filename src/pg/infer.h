@@ -20,7 +20,7 @@ typedef struct InferCall
 	int			nimages;
 	char	   *prompt;			/* the caller's text in UTF-8, or NULL */
 	bool		place_images;	/* {1}, {2} ... in the prompt stand for images */
-	char	   *schema;			/* JSON Schema that the answer obeys, UTF-8, or NULL */
+	const char *schema;			/* JSON Schema that the answer obeys, UTF-8, or NULL */
 	char	  **candidates;		/* answers to score instead of writing one, UTF-8, without the
 								 * model's prefix */
 	int			ncandidates;
@@ -66,7 +66,7 @@ InferResult *Infer(const InferCall *call);
 extern bool InferSuppressed;
 
 /* What must not pass for an answer: the result's own error, VL004 for a page or boxes cut off,
- * VL006 for an empty answer.  False when there is nothing of it. */
+ * VL005 for a table of uneven rows, VL006 for an empty answer.  False when there is nothing of it. */
 bool		FindRowError(const InferCall *call, const InferResult *result, VlError *error);
 
 /* on_error: raises, warns, or does nothing, as the options say.  When it returns, the function's

@@ -7,6 +7,7 @@
 #include "fields.h"
 #include "lib/stringinfo.h"
 #include "near_miss.h"
+#include "table.h"
 
 /* "The tasks are a, b and c." */
 static char *
@@ -68,6 +69,7 @@ SetTaskArguments(InferCall *call, char *prompt, Jsonb *fields)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(call->task))));
 	call->prompt = prompt;
+	SetShape(call);
 	if (call->task == DSV_TASK_EXTRACT && fields != NULL)
 	{
 		PlanFields(fields, &plan);

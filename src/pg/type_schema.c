@@ -53,8 +53,9 @@ struct TypePlan
 	Oid			type;
 	int32		typmod;
 	const char *path;			/* column, for messages, or NULL */
+	bool		any;			/* PlanAnyType's */
 	/* scalar, enum */
-	const char *json_type;
+	const char *json_type;		/* NULL: the schema says nothing of it */
 	StringInfoData keywords;	/* scalar: behind the type, each with a comma in front; enum: labels */
 	Oid			input;
 	Oid			ioparam;
@@ -206,17 +207,20 @@ plan_scalar(TypePlan *plan)
 			plan_string(plan, "time");
 			break;
 		default:
-			if (!type_is_enum(plan->type))
+			if (type_is_enum(plan->type))
+				plan_enum(plan);
+			else if (!plan->any)
 				refuse_type(plan);
-			plan_enum(plan);
 	}
 	getTypeInputInfo(plan->type, &plan->input, &plan->ioparam);
 }
 
 /* ---- types made of types ---- */
 
+static TypePlan *plan_type(Oid type, int32 typmod, const char *path, bool any);
+
 static TypePlan *
-start_plan(Oid type, int32 typmod, const char *path)
+start_plan(Oid type, int32 typmod, const char *path, bool any)
 {
 	TypePlan   *plan = palloc0(sizeof(*plan));
 
@@ -225,6 +229,7 @@ start_plan(Oid type, int32 typmod, const char *path)
 	plan->type = type;
 	plan->typmod = typmod;
 	plan->path = path;
+	plan->any = any;
 	initStringInfo(&plan->keywords);
 	return plan;
 }
@@ -237,7 +242,7 @@ plan_domain(TypePlan *plan)
 	ListCell   *lc;
 
 	plan->kind = KIND_DOMAIN;
-	plan->inner = PlanType(base, typmod, plan->path);
+	plan->inner = plan_type(base, typmod, plan->path, plan->any);
 	InitDomainConstraintRef(plan->type, &plan->constraints, CurrentMemoryContext, true);
 	foreach(lc, plan->constraints.constraints)
 		if (((DomainConstraintState *) lfirst(lc))->constrainttype == DOM_CONSTRAINT_NOTNULL)
@@ -264,8 +269,8 @@ plan_columns(TypePlan *plan, TupleDesc desc)
 		column->not_null = att->attnotnull;
 		if (OidIsValid(att->attrelid))
 			column->comment = GetComment(att->attrelid, RelationRelationId, att->attnum);
-		column->plan = PlanType(att->atttypid, att->atttypmod, plan->path == NULL ? column->name :
-								psprintf("%s.%s", plan->path, column->name));
+		column->plan = plan_type(att->atttypid, att->atttypmod, plan->path == NULL ? column->name :
+								 psprintf("%s.%s", plan->path, column->name), plan->any);
 	}
 	if (!any)
 		ereport(ERROR,
@@ -273,10 +278,10 @@ plan_columns(TypePlan *plan, TupleDesc desc)
 				 errmsg("type %s has no columns to extract", format_type_be(plan->type))));
 }
 
-TypePlan *
-PlanType(Oid type, int32 typmod, const char *path)
+static TypePlan *
+plan_type(Oid type, int32 typmod, const char *path, bool any)
 {
-	TypePlan   *plan = start_plan(type, typmod, path);
+	TypePlan   *plan = start_plan(type, typmod, path, any);
 	Oid			element = get_element_type(type);
 
 	if (get_typtype(type) == TYPTYPE_DOMAIN)
@@ -286,7 +291,7 @@ PlanType(Oid type, int32 typmod, const char *path)
 	else if (OidIsValid(element) && get_array_type(element) == type)
 	{
 		plan->kind = KIND_ARRAY;
-		plan->inner = PlanType(element, typmod, path);
+		plan->inner = plan_type(element, typmod, path, any);
 	}
 	else
 		plan_scalar(plan);
@@ -294,9 +299,21 @@ PlanType(Oid type, int32 typmod, const char *path)
 }
 
 TypePlan *
+PlanType(Oid type, int32 typmod, const char *path)
+{
+	return plan_type(type, typmod, path, false);
+}
+
+TypePlan *
+PlanAnyType(Oid type, int32 typmod, const char *path)
+{
+	return plan_type(type, typmod, path, true);
+}
+
+TypePlan *
 PlanRow(TupleDesc desc)
 {
-	TypePlan   *plan = start_plan(RECORDOID, -1, NULL);
+	TypePlan   *plan = start_plan(RECORDOID, -1, NULL, false);
 
 	plan_columns(plan, CreateTupleDescCopy(desc));
 	return plan;
@@ -337,6 +354,8 @@ TypeSchema(const TypePlan *plan, bool nullable, const char *description)
 		list_columns(plan, &list);
 		return FieldsSchema(&list, nullable, description);
 	}
+	if (plan->kind == KIND_SCALAR && plan->json_type == NULL)
+		return OpenSchema(description);
 	initStringInfo(&s);
 	if (plan->kind == KIND_ENUM)
 		appendStringInfo(&s, "{\"enum\":[%s%s]", plan->keywords.data, nullable ? ",null" : "");
@@ -369,12 +388,22 @@ refuse_value(const TypePlan *plan, const char *why, VlError *error)
 	return false;
 }
 
+static char *
+json_text(JsonbValue *value)
+{
+	Jsonb	   *json = JsonbValueToJsonb(value);
+
+	return JsonbToCString(NULL, &json->root, VARSIZE(json));
+}
+
 static bool
 scalar_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *error)
 {
 	char	   *s;
 
-	if (value->type == jbvString)
+	if (plan->type == JSONBOID || plan->type == JSONOID)
+		s = json_text(value);
+	else if (value->type == jbvString)
 		s = pnstrdup(value->val.string.val, value->val.string.len);
 	else if (value->type == jbvNumeric)
 		s = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));

@@ -21,6 +21,11 @@ typedef struct TypePlan TypePlan;
  * inside, raises 0A000. */
 TypePlan   *PlanType(Oid type, int32 typmod, const char *path);
 
+/* A type of any kind, for values whose schema came from elsewhere.  Types of which no schema is known take
+ * strings and numbers, json and jsonb everything.  TypeDatum may then raise what an input
+ * function raises. */
+TypePlan   *PlanAnyType(Oid type, int32 typmod, const char *path);
+
 /* A row without a named type, as a column definition list gives it */
 TypePlan   *PlanRow(TupleDesc desc);
 
