@@ -195,6 +195,18 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
 
+-- ---- metrics ----
+
+CREATE FUNCTION @extschema@.vl_anls(answer text, truths text[])
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_cer(answer text, truth text)
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
+  'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
+COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
+
 -- ---- what \df+ and \d+ say ----
 
 COMMENT ON TABLE @extschema@.vl_model IS 'registered models; see the view vl_models';
