@@ -162,7 +162,7 @@ plan_query(const char *sql, Oid schema, double *rows)
 static bool
 probe(const bytea *bytes, dsv_image_info *info)
 {
-	return dsv_image_probe(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), NULL, info, NULL) == DSV_OK;
+	return dsv_image_probe(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), NULL, &InterruptPoll, info, NULL) == DSV_OK;
 }
 
 /* False for what is no picture */
