@@ -195,6 +195,42 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
 
+-- ---- streams and batches ----
+
+CREATE FUNCTION @extschema@.vl_ask_stream(image bytea, prompt text, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS SETOF text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 100 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) IS
+  'answer to a question about an image, row by row while it is written';
+
+CREATE FUNCTION @extschema@.vl_ask_batch(images bytea[], prompt text, model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_ask_batch(images bytea[], prompts text[], model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME', 'vl_ask_batch_many' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) IS
+  'answers to a question about each of several images, a row for each';
+COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) IS
+  'answers to a question about each of several images, each with its own question';
+
+CREATE FUNCTION @extschema@.vl_map(query text, task text DEFAULT 'ask', prompt text DEFAULT NULL,
+                                   fields jsonb DEFAULT NULL, model text DEFAULT NULL,
+                                   options jsonb DEFAULT NULL)
+RETURNS TABLE (key text, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE COST 1000000 ROWS 1000 PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) IS
+  'a task over the rows (key, image[, prompt]) of a query, a row for each';
+
 -- ---- metrics ----
 
 CREATE FUNCTION @extschema@.vl_anls(answer text, truths text[])
@@ -206,14 +242,6 @@ RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL 
 COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
   'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
 COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
--- ---- streams and batches ----
-
-CREATE FUNCTION @extschema@.vl_ask_stream(image bytea, prompt text, model text DEFAULT NULL,
-                                          options jsonb DEFAULT NULL)
-RETURNS SETOF text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 100 PARALLEL RESTRICTED;
-
-COMMENT ON FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) IS
-  'answer to a question about an image, row by row while it is written';
 
 -- ---- counters ----
 
@@ -272,6 +300,9 @@ ALTER FUNCTION @extschema@.vl_ground_answer(bytea, text, text, jsonb) SUPPORT @e
 ALTER FUNCTION @extschema@.vl_boxes(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
 ALTER FUNCTION @extschema@.vl_boxes(bytea, text[], text, jsonb) SUPPORT @extschema@.vl_support;
 ALTER FUNCTION @extschema@.vl_points(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
 
 -- ---- what \df+ and \d+ say ----
 

@@ -40,8 +40,10 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	seq->prompt = dsv_arena_take(arena, seq->nprompt, sizeof(int32_t));
 	seq->images = dsv_arena_take(arena, seq->nimages, sizeof(*seq->images));
 	seq->image_infos = dsv_arena_take(arena, seq->nimages, sizeof(dsv_image_info));
+	seq->tile_hash = dsv_arena_take(arena, seq->ntiles, sizeof(dsv_kv_name));
 	seq->tile_row = dsv_arena_take(arena, seq->ntiles, sizeof(int));
 	seq->first_of = dsv_arena_take(arena, tower_tiles, sizeof(int));
+	seq->shown = dsv_arena_take(arena, tower_tiles, sizeof(bool));
 	seq->needed = dsv_arena_take(arena, tower_tiles, sizeof(bool));
 	seq->tile_slot = dsv_arena_take(arena, tower_tiles, sizeof(int));
 	seq->tile_rows = dsv_arena_take(arena, tower_tiles * tokens * hidden, sizeof(float));
@@ -140,22 +142,11 @@ check_context(admission *a, int *max_tokens, dsv_error *err)
 /* ---- memory ---- */
 
 static void
-free_tiles(dsv_sequence *seq)
-{
-	for (int i = 0; i < seq->nimages; i++)
-		dsv_tiles_free(&seq->images[i].tiles, &seq->engine->mem);
-}
-
-static void
 free_sequence(dsv_sequence *seq)
 {
 	dsv_engine *engine = seq->engine;
 
-	if (seq->images != NULL)
-		free_tiles(seq);
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->tile_slot[u] >= 0)
-			dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u], NULL);
+	dsv_sequence_drop_tiles(seq);
 	/* backwards: the first to be evicted is then the last of the prompt, while a page whose
 	 * predecessor is gone could never be found again */
 	for (int i = seq->npages - 1; i >= 0; i--)
@@ -232,20 +223,11 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 
 /* ---- pixels ---- */
 
-static void
-digest(const void *data, size_t len, uint8_t out[32])
-{
-	dsv_sha256	s;
-
-	dsv_sha256_init(&s);
-	dsv_sha256_add(&s, data, len);
-	dsv_sha256_end(&s, out);
-}
-
-/* Decodes and tiles the images; equal views get one row block.  hash [ntiles] is filled. */
+/* Decodes and tiles the images; equal views get one row block. */
 static dsv_code
-make_tiles(admission *a, dsv_sequence *seq, dsv_kv_name *hash, dsv_error *err)
+make_tiles(admission *a, dsv_sequence *seq, dsv_error *err)
 {
+	dsv_kv_name *hash = seq->tile_hash;
 	dsv_engine *engine = a->engine;
 	const dsv_config *config = &engine->model->config;
 	const dsv_image_options *options = &a->request->image;
@@ -279,227 +261,19 @@ make_tiles(admission *a, dsv_sequence *seq, dsv_kv_name *hash, dsv_error *err)
 		{
 			int			u = 0;
 
-			digest(image->tiles.rgb + v * bytes, bytes, hash[tile].hash);
+			dsv_sha256_of(image->tiles.rgb + v * bytes, bytes, hash[tile].hash);
 			while (u < seq->nunique && memcmp(&hash[seq->first_of[u]], &hash[tile], sizeof(*hash)) != 0)
 				u++;
 			if (u == seq->nunique)
 			{
 				seq->tile_slot[u] = -1;
+				seq->needed[u] = true;
 				seq->first_of[seq->nunique++] = tile;
 			}
 			seq->tile_row[tile] = u;
 		}
 	}
 	return DSV_OK;
-}
-
-/* ---- names of pages ---- */
-
-/* The image that position p shows, or -1 */
-static int
-image_at(const dsv_sequence *seq, int p)
-{
-	for (int i = 0; i < seq->nimages; i++)
-		if (p >= seq->images[i].at && p < seq->images[i].at + seq->images[i].len)
-			return i;
-	return -1;
-}
-
-/* What else decides the bits of a page or a tile's rows: number format and kernels */
-static void
-name_arithmetic(const dsv_engine *engine, dsv_kv_name *out)
-{
-	char		text[64] = {0};
-
-	text[0] = engine->compute.bf16;
-	text[1] = engine->compute.blas;
-	text[2] = (char) engine->compute.mla;
-	strncpy(text + 3, kern->name, sizeof(text) - 4);
-	digest(text, sizeof(text), out->hash);
-}
-
-/*
- * name[i] = SHA-256(name[i - 1], for each position of page i its token, or for a position of an
- * image the image's digest and the offset in it).
- */
-static void
-name_pages(dsv_sequence *seq, const dsv_kv_name *tile_hash)
-{
-	dsv_kv_name previous;
-
-	name_arithmetic(seq->engine, &previous);
-	for (int page = 0; page < seq->nprompt / DSV_KV_PAGE; page++)
-	{
-		dsv_sha256	s;
-		int			shown = -1;
-
-		dsv_sha256_init(&s);
-		dsv_sha256_add(&s, &previous, sizeof(previous));
-		for (int p = page * DSV_KV_PAGE; p < (page + 1) * DSV_KV_PAGE; p++)
-		{
-			int			i = image_at(seq, p);
-			int32_t		entry[2] = {seq->prompt[p], i >= 0 ? p - seq->images[i].at : -1};
-
-			if (i >= 0 && i != shown)
-			{
-				const dsv_sequence_image *image = &seq->images[i];
-
-				dsv_sha256_add(&s, &image->grid, sizeof(image->grid));
-				dsv_sha256_add(&s, &tile_hash[image->first_tile],
-							   (1 + image->grid.cols * image->grid.rows) * sizeof(*tile_hash));
-				shown = i;
-			}
-			dsv_sha256_add(&s, entry, sizeof(entry));
-		}
-		dsv_sha256_end(&s, seq->names[page].hash);
-		previous = seq->names[page];
-	}
-}
-
-/* Cached pages from the front (the last token is always computed), fresh ones behind. */
-static dsv_code
-take_pages(dsv_sequence *seq, dsv_error *err)
-{
-	dsv_kv	   *kv = &seq->engine->kv;
-	int			n = 0;
-	dsv_code	code;
-
-	if (seq->cacheable)
-		while (n < (seq->nprompt - 1) / DSV_KV_PAGE)
-		{
-			int			page = dsv_kv_acquire(kv, &seq->names[n]);
-
-			if (page < 0)
-				break;
-			seq->pages[n++] = page;
-		}
-	seq->cached = n * DSV_KV_PAGE;
-	code = dsv_kv_take(kv, seq->npages - n, seq->pages + n, err);
-	if (code != DSV_OK)
-		for (int i = n; i < seq->npages; i++)
-			seq->pages[i] = -1;
-	if (code == DSV_BUDGET)
-		dsv_hint(err, "Lower max_tokens, or raise the memory for keys and values.");
-	return code;
-}
-
-/* ---- what the tower must run ---- */
-
-/* View (0 = global) and row inside its [grid, grid] tokens at an offset of an image; -1: a
- * newline, -2: the separator. */
-static int
-view_at(const dsv_config *config, dsv_grid grid, int offset, int *row)
-{
-	int			h = config->projector.grid;
-	int			y;
-	int			x;
-
-	if (offset < h * (h + 1))
-	{
-		y = offset / (h + 1);
-		x = offset % (h + 1);
-		*row = y * h + x;
-		return x == h ? -1 : 0;
-	}
-	offset -= h * (h + 1);
-	if (offset-- == 0)
-		return -2;
-	y = offset / (h * grid.cols + 1);
-	x = offset % (h * grid.cols + 1);
-	*row = y % h * h + x % h;
-	return x == h * grid.cols ? -1 : 1 + y / h * grid.cols + x / h;
-}
-
-const float *
-dsv_sequence_image_row(const dsv_sequence *seq, int position)
-{
-	const dsv_model *model = seq->engine->model;
-	const dsv_config *config = &model->config;
-	const dsv_sequence_image *image;
-	int			i = image_at(seq, position);
-	int			row = 0;
-	int			view;
-
-	if (i < 0)
-		return NULL;
-	image = &seq->images[i];
-	view = view_at(config, image->grid, position - image->at, &row);
-	if (view == -1)
-		return model->weights.image_newline;
-	if (view == -2)
-		return model->weights.view_separator;
-	return seq->tile_rows + ((size_t) seq->tile_row[image->first_tile + view] * config->projector.grid *
-							 config->projector.grid + row) * config->language.hidden;
-}
-
-static void
-name_tile(const dsv_sequence *seq, int u, const dsv_kv_name *tile_hash, dsv_kv_name *out)
-{
-	dsv_kv_name part[2];
-
-	name_arithmetic(seq->engine, &part[0]);
-	part[1] = tile_hash[seq->first_of[u]];
-	digest(part, sizeof(part), out->hash);
-}
-
-/*
- * Rows of tiles that an earlier request left in the cache are taken over; then the tiles that
- * stay needed claim slots.  In that order, since a claim may evict a tile of this very picture.
- */
-static void
-use_tile_cache(dsv_sequence *seq, const dsv_kv_name *tile_hash)
-{
-	dsv_tile_cache *cache = &seq->engine->tiles;
-	dsv_kv_name name;
-
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->needed[u])
-		{
-			const float *rows;
-
-			name_tile(seq, u, tile_hash, &name);
-			rows = dsv_tile_cache_find(cache, &name);
-			if (rows == NULL)
-				continue;
-			memcpy(seq->tile_rows + u * cache->count, rows, cache->count * sizeof(float));
-			seq->needed[u] = false;
-		}
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->needed[u])
-		{
-			name_tile(seq, u, tile_hash, &name);
-			seq->tile_slot[u] = dsv_tile_cache_claim(cache, &name);
-		}
-}
-
-static void
-plan_tower(dsv_sequence *seq, const dsv_kv_name *tile_hash)
-{
-	const dsv_config *config = &seq->engine->model->config;
-
-	memset(seq->needed, 0, seq->nunique * sizeof(bool));
-	for (int i = 0; i < seq->nimages; i++)
-	{
-		const dsv_sequence_image *image = &seq->images[i];
-
-		for (int p = dsv_max(image->at, seq->cached); p < image->at + image->len; p++)
-		{
-			int			row;
-			int			view = view_at(config, image->grid, p - image->at, &row);
-
-			if (view >= 0)
-				seq->needed[seq->tile_row[image->first_tile + view]] = true;
-		}
-	}
-	if (seq->cacheable)
-		use_tile_cache(seq, tile_hash);
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->needed[u])
-		{
-			seq->vision_total += dsv_vision_steps(config);
-			seq->usage.tiles++;
-		}
-	seq->usage.cached_tiles = seq->nunique - seq->usage.tiles;
 }
 
 /* ---- submit ---- */
@@ -510,7 +284,6 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	dsv_engine *engine = a->engine;
 	const dsv_request *r = a->request;
 	dsv_sequence *seq;
-	dsv_kv_name *hash;
 	int			max_tokens;
 	dsv_code	code;
 
@@ -525,17 +298,9 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	seq->kernels = kern;
 	seq->blas = engine->compute.blas;
 	seq->usage.prompt_tokens = seq->nprompt;
-	hash = dsv_alloc(&engine->mem, seq->ntiles, sizeof(*hash));
-	code = hash != NULL ? make_tiles(a, seq, hash, err) : dsv_fail_nomem(err, sizeof(*hash));
+	code = make_tiles(a, seq, err);
 	if (code == DSV_OK)
-	{
-		if (seq->cacheable)
-			name_pages(seq, hash);
-		code = take_pages(seq, err);
-		if (code == DSV_OK)
-			plan_tower(seq, hash);
-	}
-	dsv_free(&engine->mem, hash);
+		code = dsv_sequence_take_pages(seq, err);
 	if (code != DSV_OK)
 	{
 		free_sequence(seq);
@@ -543,10 +308,6 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	}
 	for (int i = 0; i < seq->nimages; i++)
 		seq->usage.image_tokens += seq->images[i].len;
-	seq->usage.cached_tokens = seq->cached;
-	if (seq->vision_total == 0)
-		free_tiles(seq);
-	seq->chunk_first = seq->cached;
 	*out = seq;
 	return DSV_OK;
 }

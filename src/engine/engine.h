@@ -54,9 +54,11 @@ struct dsv_sequence
 	/* vision: ntiles views, of which nunique differ; row block tile_row[t] belongs to view t */
 	int			ntiles;
 	int			nunique;
+	dsv_kv_name *tile_hash;		/* [ntiles] of its pixels */
 	int		   *tile_row;		/* [ntiles] index into rows and first_of */
 	int		   *first_of;		/* [nunique] running number of the first such view */
-	bool	   *needed;			/* [nunique] some position not cached shows it */
+	bool	   *shown;			/* [nunique] by some position that is not cached */
+	bool	   *needed;			/* [nunique] shown, and the tower has to run it */
 	float	   *tile_rows;		/* [nunique][tokens][hidden] */
 	int		   *tile_slot;		/* [nunique] to be filled in the tile cache, or -1 */
 	int			next_unique;
@@ -139,6 +141,15 @@ void		dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_reque
 size_t		dsv_engine_scratch_bytes(const dsv_engine *engine, int rows, int positions, int threads);
 dsv_code	dsv_engine_reserve(dsv_engine *engine, int rows, int positions, dsv_error *err);
 void		dsv_engine_drop_scratch(dsv_engine *engine);	/* no sequence may be left */
+
+/* reuse.c: names the prompt's pages, takes cached and fresh ones, plans the tower's work */
+dsv_code	dsv_sequence_take_pages(dsv_sequence *seq, dsv_error *err);
+
+/* Before the first step: takes over what others have computed since the admission. */
+void		dsv_sequence_find_cached(dsv_sequence *seq);
+
+/* Gives back pixels and claims to slots of the tile cache. */
+void		dsv_sequence_drop_tiles(dsv_sequence *seq);
 
 /* Row that stands at an image position of the prompt, NULL where there is a token; the
  * tower must have run. */

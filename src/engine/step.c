@@ -252,6 +252,8 @@ dsv_engine_step(dsv_engine *engine, dsv_error *err)
 	/* the processor level was changed: what is computed now must not get names of before */
 	if (starting->kernels != kern)
 		starting->cacheable = false;
+	if (starting->state == DSV_STATE_WAITING)
+		dsv_sequence_find_cached(starting);
 	starting->state = starting->vision_done < starting->vision_total ? DSV_STATE_VISION : DSV_STATE_PREFILL;
 	if (starting->state == DSV_STATE_VISION)
 		return step_vision(engine, starting, err);

@@ -71,6 +71,13 @@ InferenceWaitEvent(void)
 #define CheckPlanPermissions(stmt) ((void) ExecCheckRTPerms((stmt)->rtable, true))
 #endif
 
+/* The next n rows of a query that may be run again for more */
+#if PG_VERSION_NUM >= 180000
+#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n)
+#else
+#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n, false)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define DSVL2_MODULE_MAGIC	PG_MODULE_MAGIC_EXT(.name = "dsvl2", .version = DSV_VERSION)
 #else

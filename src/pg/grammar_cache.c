@@ -4,7 +4,6 @@
  */
 #include "grammar_cache.h"
 
-#include "error_report.h"
 #include "lib/ilist.h"
 #include "utils/memutils.h"
 
@@ -56,29 +55,30 @@ trim(void)
 }
 
 static CachedGrammar *
-compile(const char *schema)
+compile(const char *schema, dsv_error *err)
 {
 	CachedGrammar *cached = MemoryContextAllocZero(TopMemoryContext, sizeof(*cached));
-	dsv_error	err;
 
 	cached->schema = MemoryContextStrdup(TopMemoryContext, schema);
-	if (dsv_grammar_from_schema(schema, strlen(schema), NULL, &cached->grammar, &err) != DSV_OK)
+	if (dsv_grammar_from_schema(schema, strlen(schema), NULL, &cached->grammar, err) != DSV_OK)
 	{
 		pfree(cached->schema);
 		pfree(cached);
-		ReportEngineError(&err);
+		return NULL;
 	}
 	dlist_push_head(&grammars, &cached->node);
 	return cached;
 }
 
 CachedGrammar *
-AcquireGrammar(const char *schema)
+AcquireGrammar(const char *schema, dsv_error *err)
 {
 	CachedGrammar *cached = find(schema);
 
 	if (cached == NULL)
-		cached = compile(schema);
+		cached = compile(schema, err);
+	if (cached == NULL)
+		return NULL;
 	cached->users++;
 	dlist_move_head(&grammars, &cached->node);
 	trim();

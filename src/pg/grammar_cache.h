@@ -14,8 +14,8 @@
 
 typedef struct CachedGrammar CachedGrammar;
 
-/* schema is UTF-8.  Raises what is wrong with it. */
-CachedGrammar *AcquireGrammar(const char *schema);
+/* schema is UTF-8.  NULL when it does not compile: *err says why. */
+CachedGrammar *AcquireGrammar(const char *schema, dsv_error *err);
 const dsv_grammar *GetGrammar(const CachedGrammar *cached);
 
 /* Raises nothing; NULL is allowed. */

@@ -183,31 +183,48 @@ not_trained(InferJob *job)
 	set_row_error(job, &error);
 }
 
+/* dsv_engine_submit, watched */
+static dsv_code
+submit_request(InferJob *job, const dsv_request *request, EngineWatch *watch, dsv_error *err)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	dsv_code	code;
+
+	show(job);
+	if (job->has_timeout)
+		watch->deadline = begin + job->left_us;
+	WatchEngine(watch);
+	code = dsv_engine_submit(job->engine, request, &job->seq, err);
+	WatchEngine(NULL);
+	job->left_us -= GetCurrentTimestamp() - begin;
+	return code;
+}
+
+/* False when there is no room and it may wait */
 static bool
 submit(InferJob *job, const dsv_model_info *info, const char *task_prompt, bool may_wait)
 {
 	const InferCall *call = job->call;
 	EngineWatch watch = {0};
 	InferRequest request;
-	TimestampTz start;
 	dsv_error	err;
 	dsv_code	code;
 
-	if (call->schema != NULL)
-		job->grammar = AcquireGrammar(call->schema);
+	job->remember = true;
 	BuildInferRequest(call, info, task_prompt, &request);
-	request.request.grammar = job->grammar != NULL ? GetGrammar(job->grammar) : NULL;
-	show(job);
-	start = GetCurrentTimestamp();
-	if (job->has_timeout)
-		watch.deadline = start + job->left_us;
-	WatchEngine(&watch);
-	code = dsv_engine_submit(job->engine, &request.request, &job->seq, &err);
-	WatchEngine(NULL);
-	job->left_us -= GetCurrentTimestamp() - start;
+	if (call->schema != NULL)
+	{
+		job->grammar = AcquireGrammar(call->schema, &err);
+		if (job->grammar == NULL)
+		{
+			fail(job, &err, &watch);
+			return true;
+		}
+		request.request.grammar = GetGrammar(job->grammar);
+	}
+	code = submit_request(job, &request.request, &watch, &err);
 	if (may_wait && (code == DSV_BUDGET || code == DSV_LIMIT))
 		return false;
-	job->remember = true;
 	if (code != DSV_OK)
 	{
 		fail(job, &err, &watch);

@@ -49,6 +49,7 @@ static const OptionRule rules[] = {
 	{"system", OPTION_TEXT, 0, 0, FIELD(system)},
 	{"scores", OPTION_BOOL, 0, 0, FIELD(scores)},
 	{"timeout_ms", OPTION_INT, 0, 2147483647, FIELD(timeout_ms)},
+	{"in_flight", OPTION_INT, 1, 64, FIELD(in_flight)},
 };
 
 char *

@@ -21,6 +21,7 @@ typedef struct CallOptions
 	dsv_image_options image;
 	int			on_error;		/* OnError */
 	int			timeout_ms;		/* 0 = none */
+	int			in_flight;		/* vl_ask_batch, vl_map: calls at a time; 0 = the default */
 	bool		scores;			/* vl_run: log-probabilities of the tokens */
 	char	   *system;			/* UTF-8, or NULL */
 	int			nstop;

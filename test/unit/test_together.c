@@ -1,7 +1,7 @@
 /*
- * test_pause.c
- *		No step works for a paused sequence, and what it answers later is what it would have
- *		answered, whatever ran meanwhile.
+ * test_together.c
+ *		Sequences that live in an engine at the same time: what one may take from another,
+ *		and that none answers otherwise than alone.
  */
 #include "engine_util.h"
 
@@ -95,6 +95,65 @@ test_paused_anywhere(void **state)
 	dsv_model_close(model);
 }
 
+/* Admitted together, the first computes the picture for all. */
+static void
+test_same_picture(void **state)
+{
+	static const char *const questions[] = {"What is it?", "Read it.", "What is it?", "Is there a dog?"};
+	dsv_model  *model = open_model(SMALL);
+	dsv_engine *engine = make_engine(model, NULL);
+	dsv_sequence *seq[4];
+	dsv_error	err = {0};
+
+	for (int i = 0; i < 4; i++)
+		seq[i] = submit_ask(engine, &picture, questions[i]);
+	check_ok(run_to_end(engine, &err), &err);
+	for (int i = 0; i < 4; i++)
+	{
+		dsv_engine *alone = make_engine(model, NULL);
+		dsv_sequence *expected = submit_ask(alone, &picture, questions[i]);
+		const dsv_usage *usage = &dsv_sequence_result(seq[i])->usage;
+
+		finish(alone, expected);
+		check_equal(seq[i], expected);
+		if (i == 0)
+		{
+			assert_int_equal(usage->tiles, dsv_sequence_result(expected)->usage.tiles);
+			assert_true(usage->tiles > 0);
+			assert_int_equal(usage->cached_tokens, 0);
+		}
+		else
+		{
+			assert_int_equal(usage->tiles, 0);
+			assert_true(usage->cached_tokens > 0);
+		}
+		dsv_engine_destroy(alone);
+	}
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+}
+
+/* The first is gone before it has computed anything: the second does it. */
+static void
+test_first_is_gone(void **state)
+{
+	dsv_model  *model = open_model(SMALL);
+	dsv_engine *engine = make_engine(model, NULL);
+	dsv_sequence *expected = submit_ask(engine, &picture, "Read it.");
+	dsv_engine *other = make_engine(model, NULL);
+	dsv_sequence *first = submit_ask(other, &picture, "What is it?");
+	dsv_sequence *second = submit_ask(other, &picture, "Read it.");
+
+	finish(engine, expected);
+	dsv_sequence_release(first);
+	finish(other, second);
+	check_equal(second, expected);
+	assert_int_equal(dsv_sequence_result(second)->usage.tiles, dsv_sequence_result(expected)->usage.tiles);
+	dsv_engine_destroy(engine);
+	dsv_engine_destroy(other);
+	dsv_model_close(model);
+}
+
 static int
 load_pictures(void **state)
 {
@@ -116,8 +175,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paused_anywhere),
+		cmocka_unit_test(test_same_picture),
+		cmocka_unit_test(test_first_is_gone),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	return cmocka_run_group_tests_name("pause", tests, load_pictures, free_pictures);
+	return cmocka_run_group_tests_name("together", tests, load_pictures, free_pictures);
 }
