@@ -169,6 +169,14 @@ ANALYZE hidden;
 SET ROLE regress_dsvl2_user;
 SELECT calls, image_tokens FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden');
 RESET ROLE;
+-- a policy that asks a model counts, but is not computed either
+CREATE POLICY asked ON hidden USING (vl_ask(image, 'x', 'fresh') IS NOT NULL);
+SELECT pg_temp.inferences() AS before \gset
+SET ROLE regress_dsvl2_user;
+SELECT calls FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden');
+SELECT pg_temp.inferences() = :before AS nothing_computed;
+RESET ROLE;
+DROP TABLE hidden;
 DROP OWNED BY regress_dsvl2_user;
 DROP ROLE regress_dsvl2_user;
 

@@ -134,34 +134,25 @@ rows_of(const PlannedStmt *stmt)
 	return IsA(plan, ModifyTable) && plan->plan_rows == 0 ? outerPlan(plan)->plan_rows : plan->plan_rows;
 }
 
-/* The plan with all its calls; rows is what EXPLAIN shows.  Nothing is computed, nor is the query run. */
+/* The plan with all its calls; rows is what EXPLAIN shows.  The query is not run. */
 static PlannedStmt *
 plan_query(const char *sql, Oid schema, double *rows)
 {
 	ErrorContextCallback context = {error_context_stack, query_error, (void *) sql};
-	bool		suppressed = InferSuppressed;
-	PlannedStmt *result;
+	Query	   *query;
+	Query	   *most;
+	PlannedStmt *stmt;
 
 	error_context_stack = &context;
-	InferSuppressed = true;
-	PG_TRY();
-	{
-		Query	   *query = analyze(sql);
-		Query	   *most = copyObject(query);
-		PlannedStmt *stmt = pg_plan_query(query, sql, 0, NULL);
-
-		CheckPlanPermissions(stmt);
-		*rows = rows_of(stmt);
-		LetConditionsHold(most, schema);
-		result = pg_plan_query(most, sql, 0, NULL);
-	}
-	PG_FINALLY();
-	{
-		InferSuppressed = suppressed;
-	}
-	PG_END_TRY();
+	query = analyze(sql);
+	most = copyObject(query);
+	stmt = pg_plan_query(query, sql, 0, NULL);
+	CheckPlanPermissions(stmt);
+	*rows = rows_of(stmt);
+	LetConditionsHold(most, schema);
+	stmt = pg_plan_query(most, sql, 0, NULL);
 	error_context_stack = context.previous;
-	return result;
+	return stmt;
 }
 
 /* ---- pictures ---- */
@@ -481,7 +472,7 @@ bigint_datum(double x)
 Datum
 vl_estimate(PG_FUNCTION_ARGS)
 {
-	Oid			schema = ExtensionSchema(fcinfo);
+	bool		suppressed = InferSuppressed;
 	Totals		totals = {0};
 	double		rows;
 	Datum		values[5];
@@ -490,7 +481,17 @@ vl_estimate(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vl_estimate must return a row");
-	estimate_query(text_to_cstring(PG_GETARG_TEXT_PP(0)), schema, &rows, &totals);
+	/* neither for what the planner wants to know nor for the policies of a table that is looked into */
+	InferSuppressed = true;
+	PG_TRY();
+	{
+		estimate_query(text_to_cstring(PG_GETARG_TEXT_PP(0)), ExtensionSchema(fcinfo), &rows, &totals);
+	}
+	PG_FINALLY();
+	{
+		InferSuppressed = suppressed;
+	}
+	PG_END_TRY();
 	values[0] = bigint_datum(rows);
 	values[1] = bigint_datum(totals.calls);
 	values[2] = bigint_datum(totals.image_tokens);

@@ -82,6 +82,7 @@ count_early_end(InferJob *job)
 				  r != NULL ? &r->usage : &nothing);
 }
 
+/* For vl_last_usage, likewise */
 static void
 count_tokens(dsv_sequence *seq)
 {
@@ -151,7 +152,6 @@ fail(InferJob *job, const dsv_error *err, const EngineWatch *watch)
 {
 	VlError		error;
 
-	job->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	if (err->code == DSV_CANCELED)
 		RaiseCancel(watch);
 	VlErrorFromEngine(&error, err);
@@ -161,6 +161,7 @@ fail(InferJob *job, const dsv_error *err, const EngineWatch *watch)
 	set_row_error(job, &error);
 }
 
+/* Nothing is asked, so that nothing is counted. */
 static void
 suppress(InferJob *job)
 {
@@ -400,6 +401,8 @@ StepInfer(InferJob *const *jobs, int n)
 		spend(jobs, n, engine, GetCurrentTimestamp() - begin);
 	if (code == DSV_OK)
 		return;
+	if (code == DSV_CANCELED)
+		set_error_code(jobs, n, ERRCODE_QUERY_CANCELED);
 	for (int i = 0; i < n; i++)
 		if (jobs[i]->result == NULL && dsv_sequence_state(jobs[i]->seq) == DSV_STATE_FAILED)
 		{

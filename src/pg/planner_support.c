@@ -33,6 +33,7 @@ static const struct
 }			arrays[] = {
 	{"phrases", 5},				/* as ROWS of vl_boxes(image, phrase) */
 	{"images", 1},				/* vl_ask_batch */
+	{"labels", 1},				/* vl_classify_scores */
 };
 
 static bool
