@@ -134,6 +134,8 @@ create_job(const InferCall *call)
 	job->has_timeout = call->options.timeout_ms > 0;
 	job->left_us = (int64) call->options.timeout_ms * 1000;
 	StatNameCall(&job->stat_name, call);
+	/* until it has started; an error will say what it is, but not the end of the session */
+	job->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	return job;
 }
 
@@ -304,6 +306,7 @@ StartInfer(const InferCall *call, bool may_wait)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
+	job->sqlerrcode = 0;
 	if (started)
 		return job;
 	Counters.calls--;
