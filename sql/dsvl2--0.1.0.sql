@@ -195,17 +195,6 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
 
--- ---- metrics ----
-
-CREATE FUNCTION @extschema@.vl_anls(answer text, truths text[])
-RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
-
-CREATE FUNCTION @extschema@.vl_cer(answer text, truth text)
-RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
-
-COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
-  'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
-COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
 -- ---- streams and batches ----
 
 CREATE FUNCTION @extschema@.vl_ask_stream(image bytea, prompt text, model text DEFAULT NULL,
@@ -278,6 +267,19 @@ COMMENT ON FUNCTION @extschema@.vl_extract_rows(bytea, text, text, jsonb) IS
   'rows of a list in an image, with the columns of the column definition list';
 COMMENT ON FUNCTION @extschema@.vl_schema_of(regtype) IS
   'the JSON Schema by which vl_extract_as reads values of a type';
+
+-- ---- metrics ----
+
+CREATE FUNCTION @extschema@.vl_anls(answer text, truths text[])
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_cer(answer text, truth text)
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
+  'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
+COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
+
 -- ---- counters ----
 
 CREATE FUNCTION @extschema@.vl_stat(OUT datid oid, OUT usesysid oid, OUT task text, OUT model text,
@@ -367,6 +369,9 @@ RETURNS trigger AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION @extschema@.vl_extract_trigger() IS
   'fills columns with what the image of a row says, BEFORE INSERT OR UPDATE OF the image';
+ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
 
 -- ---- what \df+ and \d+ say ----
 

@@ -99,6 +99,15 @@ SELECT * FROM pg_temp.calls('SELECT rank() OVER (ORDER BY vl_ask(image, ''x'')) 
 SELECT * FROM pg_temp.calls('VALUES (vl_ask(''\x00'', ''x'')), (vl_ask(''\x00'', ''y''))');
 SELECT * FROM pg_temp.calls('SELECT vl_ask_multi(ARRAY[a.image, b.image], ''x'') FROM scan a, scan b WHERE a.id = 1 AND b.id <= 10');
 SELECT calls FROM pg_temp.calls('SELECT vl_ask_stream(image, ''x'') FROM scan');
+-- of a batch each picture is an inference, of a map each row of its query
+SELECT * FROM pg_temp.calls('SELECT * FROM vl_ask_batch(ARRAY[''\x00'', ''\x01'', ''\x02'']::bytea[], ''x'')');
+SELECT * FROM pg_temp.calls('SELECT b.value FROM vl_ask_batch(ARRAY(SELECT image FROM scan WHERE id <= 10), ''x'') b');
+SELECT calls FROM pg_temp.calls('SELECT b.value FROM scan s, vl_ask_batch(ARRAY[s.image, s.image], ''x'') b WHERE s.id <= 10');
+SELECT m.calls, m.image_tokens = s.image_tokens AS same_tokens, abs(m.seconds / s.seconds - 1) < 0.01 AS same_time
+  FROM vl_estimate('SELECT * FROM vl_map(''SELECT id, image FROM scan WHERE id <= 100'', prompt => ''x'')') m,
+       vl_estimate('SELECT vl_ask(image, ''x'') FROM scan WHERE id <= 100') s;
+SELECT calls FROM pg_temp.calls('SELECT * FROM vl_map(''SELECT id, image, vl_ask(image, ''''y'''') FROM scan WHERE id <= 100'')');
+SELECT pg_temp.fails('SELECT vl_estimate(''SELECT * FROM vl_map(''''SELECT nothing'''')'')');
 SELECT * FROM pg_temp.calls('SELECT vl_image_info(image) FROM scan');
 SELECT * FROM vl_estimate('SELECT 1');
 CREATE TEMP VIEW answers AS SELECT id, vl_ask(image, 'x') AS answer FROM scan;
@@ -119,7 +128,9 @@ SELECT a.image_tokens > b.image_tokens * 2 / 3 AS fewer
 -- what cannot be known
 SET client_min_messages = notice;
 SELECT calls, image_tokens, seconds FROM vl_estimate('SELECT vl_run(name, image, ''x'') FROM scan');
-SELECT calls, seconds FROM vl_estimate('SELECT vl_ask(image, ''x'', name) FROM scan');
+SELECT calls, image_tokens, seconds FROM vl_estimate('SELECT vl_ask(image, ''x'', name) FROM scan');
+SELECT calls, seconds FROM vl_estimate('SELECT vl_ask_batch(array_agg(image), ''x'') FROM scan');
+SELECT calls, seconds FROM vl_estimate('SELECT vl_map(''TABLE '' || name) FROM scan');
 SET client_min_messages = warning;
 
 -- errors are those of the query
@@ -158,6 +169,14 @@ ANALYZE hidden;
 SET ROLE regress_dsvl2_user;
 SELECT calls, image_tokens FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden');
 RESET ROLE;
+-- a policy that asks a model counts, but is not computed either
+CREATE POLICY asked ON hidden USING (vl_ask(image, 'x', 'fresh') IS NOT NULL);
+SELECT pg_temp.inferences() AS before \gset
+SET ROLE regress_dsvl2_user;
+SELECT calls FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden');
+SELECT pg_temp.inferences() = :before AS nothing_computed;
+RESET ROLE;
+DROP TABLE hidden;
 DROP OWNED BY regress_dsvl2_user;
 DROP ROLE regress_dsvl2_user;
 
@@ -193,7 +212,8 @@ BEGIN
 END$$;
 SELECT pg_temp.rows('SELECT * FROM vl_boxes(''\x'', ''dog'')') AS one,
        pg_temp.rows('SELECT * FROM vl_boxes(''\x'', ARRAY[''dog''])') AS one_in_array,
-       pg_temp.rows('SELECT * FROM vl_boxes(''\x'', ARRAY[''dog'', ''cat'', ''bird''])') AS three;
+       pg_temp.rows('SELECT * FROM vl_boxes(''\x'', ARRAY[''dog'', ''cat'', ''bird''])') AS three,
+       pg_temp.rows('SELECT * FROM vl_ask_batch(ARRAY[''\x'', ''\x'']::bytea[], ''x'')') AS batch;
 -- a condition on a picture holds for three of ten
 CREATE FUNCTION pg_temp.is(image bytea, statement text, model text DEFAULT NULL, options jsonb DEFAULT NULL)
 RETURNS boolean AS '$libdir/dsvl2', 'vl_ask' LANGUAGE C STABLE SUPPORT vl_support;

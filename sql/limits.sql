@@ -61,6 +61,9 @@ ROLLBACK;
 SELECT count(*) FROM generate_series(1, 4) n, LATERAL
   (SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'stream ' || n, 'tiny', '{"max_tokens": 1}')) s;
 
+SELECT count(*) FROM vl_ask_batch(array_fill(pg_temp.pic('gray.png'), ARRAY[4]),
+                                  ARRAY['batch 1', 'batch 2', 'batch 3', 'batch 4'], 'tiny', '{"max_tokens": 1}');
+
 -- 0 is no limit, and the limit is for superusers to set
 SET dsvl2.max_calls_per_statement = 0;
 SELECT count(pg_temp.ask(n)) FROM generate_series(1, 4) n;

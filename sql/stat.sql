@@ -54,6 +54,14 @@ SELECT vl_stat_reset();
 SELECT count(*) FROM (SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'x', 'tiny', '{"max_tokens": 100}') LIMIT 1) s;
 SELECT calls, output_tokens < 100 AS stopped, prefill_ms > 0 AS has_prefill, failed, canceled FROM vl_stat;
 
+-- of a batch each picture counts, of a map each row
+SELECT vl_stat_reset();
+SELECT count(*) FROM vl_ask_batch(ARRAY(SELECT image FROM picture WHERE name IN ('gray.png', 'page.png', 'exif6.jpg')) || '\x00'::bytea,
+                                  'batch', 'tiny', '{"max_tokens": 3}');
+SELECT count(*) FROM vl_map($$SELECT name, image FROM picture WHERE name IN ('gray.png', 'page.png')$$,
+                            'describe', model => 'tiny', options => '{"max_tokens": 3}');
+SELECT task, calls, memo_hits, images, vl001 FROM vl_stat ORDER BY task COLLATE "C";
+
 -- roles: the one that asked, even through a function of another
 SELECT vl_stat_reset();
 CREATE ROLE regress_dsvl2_one;

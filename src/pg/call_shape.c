@@ -22,6 +22,7 @@ static const struct
 }			others[] = {
 	{"vl_boxes", DSV_TASK_GROUND},
 	{"vl_points", DSV_TASK_GROUND},
+	{"vl_prob", DSV_TASK_IS},
 };
 
 bool

@@ -28,13 +28,6 @@
 #define MyBackendSlot	((int) MyBackendId - 1)
 #endif
 
-/* The next n rows of a query that may be run again for more */
-#if PG_VERSION_NUM >= 180000
-#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n)
-#else
-#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n, false)
-#endif
-
 /* What pg_stat_activity shows while a backend computes */
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 170000
@@ -76,6 +69,13 @@ InferenceWaitEvent(void)
 #define CheckPlanPermissions(stmt) ((void) ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, true))
 #else
 #define CheckPlanPermissions(stmt) ((void) ExecCheckRTPerms((stmt)->rtable, true))
+#endif
+
+/* The next n rows of a query that may be run again for more */
+#if PG_VERSION_NUM >= 180000
+#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n)
+#else
+#define RunExecutor(query, n)	ExecutorRun(query, ForwardScanDirection, n, false)
 #endif
 
 #if PG_VERSION_NUM >= 180000

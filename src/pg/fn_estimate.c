@@ -27,6 +27,7 @@
 #include "rates.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -45,7 +46,9 @@ typedef struct Totals
 	double		image_tokens;
 	double		output_tokens;
 	double		ms;
-	bool		unknown;		/* tokens of answers, and times */
+	bool		unknown_calls;
+	bool		unknown_images;
+	bool		unknown_answers;	/* and times */
 	List	   *seen;			/* of SeenImage */
 } Totals;
 
@@ -66,15 +69,19 @@ typedef struct SeenImage
 /* What there is to know of a call before it runs */
 typedef struct KnownCall
 {
-	double		times;
 	dsv_task	task;
 	ModelEntry *entry;
 	const dsv_model *model;
 	CallOptions options;
+	double		inferences;		/* of each call */
 	List	   *images;			/* expressions */
+	List	   *rtable;			/* that their Vars are of */
+	int			together;		/* pictures in a prompt */
 	bool		measured;
 	Rates		rates;
 } KnownCall;
+
+static PlannedStmt *estimate_query(const char *sql, Oid schema, double *rows, Totals *totals);
 
 /* ---- planning ---- */
 
@@ -127,34 +134,25 @@ rows_of(const PlannedStmt *stmt)
 	return IsA(plan, ModifyTable) && plan->plan_rows == 0 ? outerPlan(plan)->plan_rows : plan->plan_rows;
 }
 
-/* The plan with all its calls; rows is what EXPLAIN shows.  Nothing is computed, nor is the query run. */
+/* The plan with all its calls; rows is what EXPLAIN shows.  The query is not run. */
 static PlannedStmt *
 plan_query(const char *sql, Oid schema, double *rows)
 {
 	ErrorContextCallback context = {error_context_stack, query_error, (void *) sql};
-	bool		suppressed = InferSuppressed;
-	PlannedStmt *result;
+	Query	   *query;
+	Query	   *most;
+	PlannedStmt *stmt;
 
 	error_context_stack = &context;
-	InferSuppressed = true;
-	PG_TRY();
-	{
-		Query	   *query = analyze(sql);
-		Query	   *most = copyObject(query);
-		PlannedStmt *stmt = pg_plan_query(query, sql, 0, NULL);
-
-		CheckPlanPermissions(stmt);
-		*rows = rows_of(stmt);
-		LetConditionsHold(most, schema);
-		result = pg_plan_query(most, sql, 0, NULL);
-	}
-	PG_FINALLY();
-	{
-		InferSuppressed = suppressed;
-	}
-	PG_END_TRY();
+	query = analyze(sql);
+	most = copyObject(query);
+	stmt = pg_plan_query(query, sql, 0, NULL);
+	CheckPlanPermissions(stmt);
+	*rows = rows_of(stmt);
+	LetConditionsHold(most, schema);
+	stmt = pg_plan_query(most, sql, 0, NULL);
 	error_context_stack = context.previous;
-	return result;
+	return stmt;
 }
 
 /* ---- pictures ---- */
@@ -183,7 +181,7 @@ size_of_image(Datum image, const KnownCall *known, ImageSize *size)
 	turned = !options->ignore_exif && !options->reference_decode && info.orientation >= 5;
 	/* three pictures and more are not cut into tiles */
 	dsv_image_layout(known->model, turned ? info.height : info.width, turned ? info.width : info.height,
-					 options->max_tiles, list_length(known->images) < 3, &cols, &rows, &tokens);
+					 options->max_tiles, known->together < 3, &cols, &rows, &tokens);
 	size->tokens = tokens;
 	/* the view of the whole is a lone tile's twin */
 	size->tiles = cols * rows > 1 ? cols * rows + 1 : 1;
@@ -239,22 +237,23 @@ sample_column(Oid relation, AttrNumber column, const KnownCall *known, ImageSize
 /* What is known of an expression's pictures: they themselves, else those asked about lately, else
  * that they have one tile */
 static ImageSize
-size_of_expression(const Node *image, List *rtable, const KnownCall *known)
+size_of_expression(const Node *image, const KnownCall *known)
 {
 	const Const *constant = (const Const *) image;
 	const Var  *var = (const Var *) image;
 	ImageSize	size = {.tiles = 1};
+	bool		is_picture = image != NULL && exprType(image) == BYTEAOID;
 	int			side = dsv_model_get_info(known->model)->image_size;
 	int			cols;
 	int			rows;
 	int			tokens;
 
-	if (exprType(image) == BYTEAOID && IsA(image, Const) && !constant->constisnull &&
+	if (is_picture && IsA(image, Const) && !constant->constisnull &&
 		size_of_image(constant->constvalue, known, &size))
 		return size;
-	if (exprType(image) == BYTEAOID && IsA(image, Var) && var->varno >= 1 && var->varno <= list_length(rtable))
+	if (is_picture && IsA(image, Var) && var->varno >= 1 && var->varno <= list_length(known->rtable))
 	{
-		RangeTblEntry *rte = rt_fetch(var->varno, rtable);
+		RangeTblEntry *rte = rt_fetch(var->varno, known->rtable);
 
 		if (rte->rtekind == RTE_RELATION && may_sample(rte->relid, var->varattno) &&
 			sample_column(rte->relid, var->varattno, known, &size))
@@ -269,39 +268,107 @@ size_of_expression(const Node *image, List *rtable, const KnownCall *known)
 
 /* ---- calls ---- */
 
-/* The expressions that give the pictures */
-static List *
-image_expressions(const FuncExpr *call)
+/* The first argument with pictures, or NULL */
+static Node *
+image_argument(const FuncExpr *call)
 {
 	ListCell   *lc;
 
 	foreach(lc, call->args)
-	{
-		Node	   *arg = lfirst(lc);
+		if (exprType(lfirst(lc)) == BYTEAOID || exprType(lfirst(lc)) == BYTEAARRAYOID)
+			return lfirst(lc);
+	return NULL;
+}
 
-		if (exprType(arg) == BYTEAARRAYOID && IsA(arg, ArrayExpr) && !((ArrayExpr *) arg)->multidims)
-			return ((ArrayExpr *) arg)->elements;
-		if (exprType(arg) == BYTEAOID || exprType(arg) == BYTEAARRAYOID)
-			return list_make1(arg);
+/* The expressions that give the pictures */
+static List *
+image_expressions(Node *argument)
+{
+	if (argument == NULL)
+		return NIL;
+	if (IsA(argument, ArrayExpr) && !((ArrayExpr *) argument)->multidims)
+		return ((ArrayExpr *) argument)->elements;
+	return list_make1(argument);
+}
+
+/* Elements of an array, or -1 */
+static double
+length_of_array(const Node *array, const PlannedStmt *stmt)
+{
+	if (IsA(array, ArrayExpr) && !((const ArrayExpr *) array)->multidims)
+		return list_length(((const ArrayExpr *) array)->elements);
+	if (IsA(array, SubPlan))
+		return ((Plan *) list_nth(stmt->subplans, ((const SubPlan *) array)->plan_id - 1))->plan_rows;
+	if (IsA(array, Const) && !((const Const *) array)->constisnull)
+	{
+		ArrayType  *value = DatumGetArrayTypeP(((const Const *) array)->constvalue);
+
+		return ArrayGetNItems(ARR_NDIM(value), ARR_DIMS(value));
 	}
-	return NIL;
+	return -1;
+}
+
+/* Where the second column of a query comes from */
+static Node *
+picture_column(const PlannedStmt *stmt)
+{
+	TargetEntry *column;
+	Var		   *var;
+
+	if (list_length(stmt->planTree->targetlist) < 2)
+		return NULL;
+	column = lsecond(stmt->planTree->targetlist);
+	if (!IsA(column->expr, Var) || ((Var *) column->expr)->varnosyn == 0)
+		return (Node *) column->expr;
+	var = copyObject((Var *) column->expr);
+	var->varno = var->varnosyn;
+	var->varattno = var->varattnosyn;
+	return (Node *) var;
+}
+
+/* What a call has to do: one inference, of a batch one for each picture, of a map one for each row of
+ * its query.  False when that is not known before it is called. */
+static bool
+find_work(const FuncExpr *call, PlannedStmt *stmt, Oid schema, KnownCall *known, Totals *totals)
+{
+	const char *name = get_func_name(call->funcid);
+	Node	   *argument = image_argument(call);
+	Const	   *query;
+
+	known->rtable = stmt->rtable;
+	known->images = image_expressions(argument);
+	known->together = list_length(known->images);
+	known->inferences = 1;
+	if (strcmp(name, "vl_ask_batch") == 0)
+	{
+		known->together = 1;
+		known->inferences = length_of_array(argument, stmt);
+		return known->inferences >= 0;
+	}
+	if (strcmp(name, "vl_map") != 0)
+		return true;
+	query = list_nth(call->args, FindArgument(call, "query"));
+	if (!IsA(query, Const) || query->constisnull)
+		return false;
+	stmt = estimate_query(TextDatumGetCString(query->constvalue), schema, &known->inferences, totals);
+	known->rtable = stmt->rtable;
+	known->images = list_make1(picture_column(stmt));
+	known->together = 1;
+	return true;
 }
 
 static bool
-know_call(const PlannedCall *planned, Oid schema, KnownCall *known)
+know_call(const FuncExpr *call, Oid schema, KnownCall *known)
 {
-	FuncExpr   *call = planned->call;
 	int			options = FindArgument(call, "options");
 	Const	   *given = options >= 0 ? list_nth(call->args, options) : NULL;
 	char	   *name;
 
 	if (!FindTask(call, &known->task) || !FindModelName(call, &name))
 		return false;
-	known->times = planned->times;
 	known->entry = ResolveModel(schema, name);
 	known->model = GetBackendModel(OpenBackendModel(known->entry));
-	known->images = image_expressions(call);
-	ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
+		ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
 				DatumGetJsonbP(given->constvalue) : NULL, &known->options);
 	known->measured = RatesFind(known->entry->digest, known->task, &known->rates);
 	return true;
@@ -326,56 +393,72 @@ is_seen(Node *image, const KnownCall *known, Totals *totals)
 	return false;
 }
 
+/* times: inferences */
 static void
-add_call(const KnownCall *known, List *rtable, Totals *totals)
+add_inferences(const KnownCall *known, double times, Totals *totals)
 {
 	const Rates *rates = &known->rates;
 	double		answer_tokens = RateOf(rates->answer_tokens);
+	double		each = (double) known->together / Max(list_length(known->images), 1);
 	double		image_tokens = 0;
 	double		ms = 0;
 	ListCell   *lc;
 
 	foreach(lc, known->images)
 	{
-		ImageSize	size = size_of_expression(lfirst(lc), rtable, known);
+		ImageSize	size = size_of_expression(lfirst(lc), known);
 
-		image_tokens += size.tokens;
-		ms += RateOf(rates->image_ms);
+		image_tokens += each * size.tokens;
+		ms += each * RateOf(rates->image_ms);
 		if (!is_seen(lfirst(lc), known, totals))
-			ms += size.tiles * RateOf(rates->tile_ms);
+			ms += each * size.tiles * RateOf(rates->tile_ms);
 	}
 	if (known->options.max_tokens > 0)
 		answer_tokens = Min(answer_tokens, known->options.max_tokens);
 	ms += (image_tokens + RateOf(rates->text_tokens)) * RateOf(rates->prompt_ms);
 	ms += answer_tokens * RateOf(rates->answer_ms);
-	totals->image_tokens += known->times * image_tokens;
-	totals->output_tokens += known->times * answer_tokens;
-	totals->ms += known->times * ms;
+	totals->image_tokens += times * image_tokens;
+	totals->output_tokens += times * answer_tokens;
+	totals->ms += times * ms;
 }
 
 static void
-estimate_call(const PlannedCall *planned, List *rtable, Oid schema, Totals *totals)
+estimate_call(const PlannedCall *planned, PlannedStmt *stmt, Oid schema, Totals *totals)
 {
 	KnownCall	known = {0};
+	bool		is_counted = find_work(planned->call, stmt, schema, &known, totals);
+	bool		is_known = is_counted && know_call(planned->call, schema, &known);
 
-	totals->calls += planned->times;
-	if (!know_call(planned, schema, &known))
-	{
-		totals->unknown = true;
+	totals->unknown_calls |= !is_counted;
+	totals->unknown_images |= !is_known;
+	totals->unknown_answers |= !known.measured;
+	if (is_counted)
+		totals->calls += planned->times * known.inferences;
+	if (is_known)
+		add_inferences(&known, planned->times * known.inferences, totals);
+	else
 		ereport(NOTICE,
-				(errmsg("the task or the model of %s() is unknown until it is called",
+				(errmsg("what %s() will compute is unknown until it is called",
 						get_func_name(planned->call->funcid))));
-		return;
-	}
-	add_call(&known, rtable, totals);
-	if (known.measured)
-		return;
-	totals->unknown = true;
-	ereport(NOTICE,
-			(errmsg("the task \"%s\" of model \"%s\" has not been measured yet, "
-					"so that its answers and times are unknown",
-					dsv_task_name(known.task), known.entry->name),
-			 errhint("Run the query on a few rows first.")));
+	if (is_known && !known.measured)
+		ereport(NOTICE,
+				(errmsg("the task \"%s\" of model \"%s\" has not been measured yet, "
+						"so that its answers and times are unknown",
+						dsv_task_name(known.task), known.entry->name),
+				 errhint("Run the query on a few rows first.")));
+}
+
+static PlannedStmt *
+estimate_query(const char *sql, Oid schema, double *rows, Totals *totals)
+{
+	PlannedStmt *stmt;
+	ListCell   *lc;
+
+	check_stack_depth();
+	stmt = plan_query(sql, schema, rows);
+	foreach(lc, FindPlannedCalls(stmt, schema))
+		estimate_call(lfirst(lc), stmt, schema, totals);
+	return stmt;
 }
 
 static Datum
@@ -384,29 +467,38 @@ bigint_datum(double x)
 	return Int64GetDatum((int64) rint(Min(x, 9e18)));
 }
 
-/* vl_estimate(query): rows, calls, image_tokens, output_tokens, seconds; the last two are NULL as long
- * as nothing was measured */
+/* vl_estimate(query): rows, calls, image_tokens, output_tokens, seconds; NULL is what cannot be known,
+ * the last two as long as nothing was measured */
 Datum
 vl_estimate(PG_FUNCTION_ARGS)
 {
-	Oid			schema = ExtensionSchema(fcinfo);
+	bool		suppressed = InferSuppressed;
 	Totals		totals = {0};
 	double		rows;
-	PlannedStmt *stmt = plan_query(text_to_cstring(PG_GETARG_TEXT_PP(0)), schema, &rows);
 	Datum		values[5];
 	bool		nulls[5] = {false};
 	TupleDesc	desc;
-	ListCell   *lc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vl_estimate must return a row");
-	foreach(lc, FindPlannedCalls(stmt, schema))
-		estimate_call(lfirst(lc), stmt->rtable, schema, &totals);
+	/* neither for what the planner wants to know nor for the policies of a table that is looked into */
+	InferSuppressed = true;
+	PG_TRY();
+	{
+		estimate_query(text_to_cstring(PG_GETARG_TEXT_PP(0)), ExtensionSchema(fcinfo), &rows, &totals);
+	}
+	PG_FINALLY();
+	{
+		InferSuppressed = suppressed;
+	}
+	PG_END_TRY();
 	values[0] = bigint_datum(rows);
 	values[1] = bigint_datum(totals.calls);
 	values[2] = bigint_datum(totals.image_tokens);
 	values[3] = bigint_datum(totals.output_tokens);
 	values[4] = Float8GetDatum(totals.ms / 1000);
-	nulls[3] = nulls[4] = totals.unknown;
+	nulls[1] = totals.unknown_calls;
+	nulls[2] = totals.unknown_images;
+	nulls[3] = nulls[4] = totals.unknown_answers;
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

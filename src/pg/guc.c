@@ -101,7 +101,7 @@ define_observation_settings(void)
 		DefineCustomIntVariable("dsvl2.stat_max",
 								"Entries of vl_stat at most.",
 								"The one used least recently is added to the row of the rest.",
-								&SettingStatMax, 1000, 10, 1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+								&SettingStatMax, 1000, 10, 100000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
 void

@@ -82,6 +82,7 @@ count_early_end(InferJob *job)
 				  r != NULL ? &r->usage : &nothing);
 }
 
+/* For vl_last_usage, likewise */
 static void
 count_tokens(dsv_sequence *seq)
 {
@@ -133,6 +134,8 @@ create_job(const InferCall *call)
 	job->has_timeout = call->options.timeout_ms > 0;
 	job->left_us = (int64) call->options.timeout_ms * 1000;
 	StatNameCall(&job->stat_name, call);
+	/* until it has started; an error will say what it is, but not the end of the session */
+	job->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	return job;
 }
 
@@ -151,7 +154,6 @@ fail(InferJob *job, const dsv_error *err, const EngineWatch *watch)
 {
 	VlError		error;
 
-	job->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	if (err->code == DSV_CANCELED)
 		RaiseCancel(watch);
 	VlErrorFromEngine(&error, err);
@@ -161,6 +163,7 @@ fail(InferJob *job, const dsv_error *err, const EngineWatch *watch)
 	set_row_error(job, &error);
 }
 
+/* Nothing is asked, so that nothing is counted. */
 static void
 suppress(InferJob *job)
 {
@@ -303,6 +306,7 @@ StartInfer(const InferCall *call, bool may_wait)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
+	job->sqlerrcode = 0;
 	if (started)
 		return job;
 	Counters.calls--;
@@ -400,6 +404,8 @@ StepInfer(InferJob *const *jobs, int n)
 		spend(jobs, n, engine, GetCurrentTimestamp() - begin);
 	if (code == DSV_OK)
 		return;
+	if (code == DSV_CANCELED)
+		set_error_code(jobs, n, ERRCODE_QUERY_CANCELED);
 	for (int i = 0; i < n; i++)
 		if (jobs[i]->result == NULL && dsv_sequence_state(jobs[i]->seq) == DSV_STATE_FAILED)
 		{

@@ -130,12 +130,14 @@ subplan_of(SubPlan *sub, Walk *walk)
 	return list_nth(walk->stmt->subplans, sub->plan_id - 1);
 }
 
-/* The one value that a subplan gives */
+/* The one value that a subplan gives; an array is left as what it is made by. */
 static Node *
 subplan_value(SubPlan *sub, Walk *walk)
 {
 	Plan	   *plan = subplan_of(sub, walk);
 
+	if (sub->subLinkType == ARRAY_SUBLINK)
+		return (Node *) sub;
 	if (sub->subLinkType != EXPR_SUBLINK || plan->targetlist == NIL)
 		return NULL;
 	return (Node *) ((TargetEntry *) linitial(plan->targetlist))->expr;
@@ -172,7 +174,7 @@ resolve(Node *node, void *context)
 	{
 		Node	   *value = subplan_value((SubPlan *) node, walk);
 
-		if (value != NULL)
+		if (value != NULL && value != node)
 			return resolve(value, walk);
 	}
 	return expression_tree_mutator(node, resolve, walk);
@@ -483,7 +485,7 @@ walk_plan(Plan *plan, double loops, double fraction, Walk *walk)
 		walk->scanned[scanned] = Max(walk->scanned[scanned], rows_of_scan(plan, all, loops, walk));
 	made.rows = ceil(all * loops * fraction);
 	walk->inputs = left.rows;
-	look_at(plan->targetlist, made.rows, walk);
+	look_at(plan->targetlist, IsA(plan, ProjectSet) ? left.rows : made.rows, walk);
 	/* conditions without pictures come first, and those with some let all rows pass */
 	look_at(plan->qual, all * loops, walk);
 	look_at(join_quals(plan), all * loops, walk);

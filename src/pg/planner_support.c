@@ -25,8 +25,16 @@ PG_FUNCTION_INFO_V1(vl_support);
 /* Share of pictures that a condition holds for.  Conditions are mostly written to pick some. */
 #define CONDITION_SELECTIVITY 0.3
 
-/* Boxes of a phrase, as ROWS of vl_boxes(image, phrase) */
-#define BOXES_PER_PHRASE 5
+/* Rows for each element of an array that is asked about */
+static const struct
+{
+	const char *argument;
+	int			rows;
+}			arrays[] = {
+	{"phrases", 5},				/* as ROWS of vl_boxes(image, phrase) */
+	{"images", 1},				/* vl_ask_batch */
+	{"labels", 1},				/* vl_classify_scores */
+};
 
 static bool
 call_cost(SupportRequestCost *request)
@@ -53,15 +61,19 @@ static bool
 result_rows(SupportRequestRows *request)
 {
 	FuncExpr   *call = (FuncExpr *) request->node;
-	int			at;
 
 	if (call == NULL || !IsA(call, FuncExpr))
 		return false;
-	at = FindArgument(call, "phrases");
-	if (at < 0)
-		return false;
-	request->rows = EstimateArrayLength(request->root, list_nth(call->args, at)) * BOXES_PER_PHRASE;
-	return true;
+	for (int i = 0; i < lengthof(arrays); i++)
+	{
+		int			at = FindArgument(call, arrays[i].argument);
+
+		if (at < 0)
+			continue;
+		request->rows = EstimateArrayLength(request->root, list_nth(call->args, at)) * arrays[i].rows;
+		return true;
+	}
+	return false;
 }
 
 /* NULL: the planner does as with any function */

@@ -7,6 +7,7 @@
 #include "catalog/pg_authid.h"
 #include "error_report.h"
 #include "funcapi.h"
+#include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -143,18 +144,6 @@ ProgressEnd(void)
 
 PG_FUNCTION_INFO_V1(vl_stat_activity);
 
-static void
-say_not_preloaded(void)
-{
-	static bool said = false;
-
-	if (!said)
-		ereport(NOTICE,
-				(errmsg("running calls are not recorded, so that nothing can be shown"),
-				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
-	said = true;
-}
-
 /* What is left of the phase, as fast as it went; of a decode at most, since the answer may end
  * before max_tokens.  NULL while there is nothing to go by. */
 static Datum
@@ -181,7 +170,7 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (slots == NULL)
 	{
-		say_not_preloaded();
+		SayNotPreloaded();
 		return (Datum) 0;
 	}
 	for (int i = 0; i < MaxBackends; i++)

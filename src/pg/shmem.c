@@ -53,3 +53,15 @@ GetSharedLock(SharedLock lock)
 {
 	return &locks[lock].lock;
 }
+
+void
+SayNotPreloaded(void)
+{
+	static bool said = false;
+
+	if (!said)
+		ereport(NOTICE,
+				(errmsg("calls are not recorded, so that nothing can be shown"),
+				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
+	said = true;
+}

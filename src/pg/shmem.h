@@ -22,4 +22,7 @@ typedef enum SharedLock
 /* Only where there is shared memory */
 LWLock	   *GetSharedLock(SharedLock lock);
 
+/* Why a view is empty, once a session */
+void		SayNotPreloaded(void);
+
 #endif

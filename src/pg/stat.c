@@ -246,18 +246,6 @@ StatCount(const StatName *name, int sqlerrcode, bool from_memo, int nimages, con
 
 /* ---- looking ---- */
 
-static void
-say_not_preloaded(void)
-{
-	static bool said = false;
-
-	if (!said)
-		ereport(NOTICE,
-				(errmsg("calls are not counted, so that nothing can be shown"),
-				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
-	said = true;
-}
-
 /* key NULL: the rest */
 static void
 put_entry(ReturnSetInfo *rsinfo, const StatKey *key, const StatCounters *counters, TimestampTz reset)
@@ -325,7 +313,7 @@ vl_stat(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (shared == NULL)
 	{
-		say_not_preloaded();
+		SayNotPreloaded();
 		return (Datum) 0;
 	}
 	copies = copy_entries(&n, &rest);
@@ -345,7 +333,7 @@ vl_stat_reset(PG_FUNCTION_ARGS)
 
 	if (shared == NULL)
 	{
-		say_not_preloaded();
+		SayNotPreloaded();
 		PG_RETURN_VOID();
 	}
 	LWLockAcquire(GetSharedLock(STAT_LOCK), LW_EXCLUSIVE);
