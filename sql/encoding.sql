@@ -21,9 +21,12 @@ SELECT length(vl_ask(image, 'Größe £5',
                      options => '{"system": "Prüfer", "stop": "§", "max_tokens": 5}')) > 0 AS answered
   FROM picture;
 SELECT label, x1 FROM vl_parse_boxes('<|ref|>Größe<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>', 999, 999);
+SELECT bool_or(label = 'größer') AS has_label, count(*)
+  FROM picture, vl_classify_scores(image, ARRAY['größer: über £5', 'kleiner']);
 -- names in messages, as they were typed
 SELECT vl_ocr(image, model => 'größer') FROM picture;
 SELECT vl_ocr(image, options => '{"größe": 1}') FROM picture;
+SELECT vl_classify(image, ARRAY['größer', 'größer: über £5']) FROM picture;
 -- an answer that the database cannot hold is an error of the conversion
 SELECT vl_ask(:'gray'::bytea, 'Total?', 'tiny', '{"max_tokens": 40}');
 \echo :LAST_ERROR_SQLSTATE

@@ -5,6 +5,7 @@
 #include "compat.h"
 
 #include "catalog/pg_type.h"
+#include "decide.h"
 #include "funcapi.h"
 #include "infer.h"
 #include "memo.h"
@@ -141,7 +142,7 @@ task_argument(FunctionCallInfo fcinfo)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown task \"%s\"", name),
 			 errhint("%s", hint != NULL ? hint :
-					 "The tasks are ocr, markdown, describe, ask, ground and ground_answer.")));
+					 "The tasks are ocr, markdown, describe, ask, ground, ground_answer, is and classify.")));
 	return DSV_TASK_COUNT;
 }
 
@@ -182,6 +183,21 @@ enum
 	R_COLUMNS
 };
 
+/* What was chosen, and its probability even where the choice is withheld */
+static void
+put_choice(const InferCall *call, const InferResult *r, const VlError *error, Datum *values, bool *nulls)
+{
+	nulls[R_VALUE] = nulls[R_SCORE] = error->sqlerrcode != 0;
+	if (error->sqlerrcode == 0)
+	{
+		float4	   *scores = CandidateScores(call, r);
+		int			best = BestCandidate(call, scores, &nulls[R_VALUE]);
+
+		values[R_VALUE] = PointerGetDatum(CandidateName(call, best));
+		values[R_SCORE] = Float4GetDatum(scores[best]);
+	}
+}
+
 /* error: what the other functions would raise.  A truncated value is there beside it. */
 static Datum
 result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r, const VlError *error)
@@ -219,6 +235,8 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 		values[R_LOGPROBS] = logprob_array(r);
 	if (!nulls[R_SCORE])
 		values[R_SCORE] = Float4GetDatum(AnswerScore(r, 0, r->len));
+	if (call->ncandidates > 0)
+		put_choice(call, r, error, values, nulls);
 	if (!nulls[R_ERROR])
 	{
 		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
@@ -240,11 +258,12 @@ vl_run(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	task = task_argument(fcinfo);
-	if (!PG_ARGISNULL(3))
+	if (!PG_ARGISNULL(3) && task != DSV_TASK_CLASSIFY)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("fields are not supported by the task \"%s\"", dsv_task_name(task))));
-	if (task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER)
+	if (task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER ||
+		task == DSV_TASK_IS)
 	{
 		if (PG_ARGISNULL(2))
 			PG_RETURN_NULL();
@@ -253,11 +272,17 @@ vl_run(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(task))));
+	if (task == DSV_TASK_CLASSIFY && PG_ARGISNULL(3))
+		PG_RETURN_NULL();
 	ReadCall(fcinfo, task, 4, &call);
 	image = PG_GETARG_BYTEA_PP(1);
 	call.images = &image;
 	call.nimages = 1;
 	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
+	if (task == DSV_TASK_IS)
+		SetStatement(&call, call.prompt);
+	else if (task == DSV_TASK_CLASSIFY)
+		SetJsonLabels(&call, PG_GETARG_JSONB_P(3));
 	result = Infer(&call);
 	if (FindRowError(&call, result, &error))
 		Counters.row_errors++;

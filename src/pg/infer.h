@@ -58,7 +58,7 @@ char	   *Utf8Argument(FunctionCallInfo fcinfo, int arg);
 InferResult *Infer(const InferCall *call);
 
 /* What must not pass for an answer: the result's own error, VL004 for a page or boxes cut off,
- * VL006 for an empty answer.  False when there is nothing of it. */
+ * VL006 for an empty answer or candidates without probability.  False when there is nothing of it. */
 bool		FindRowError(const InferCall *call, const InferResult *result, VlError *error);
 
 /* on_error: raises, warns, or does nothing, as the options say.  When it returns, the function's
