@@ -32,7 +32,7 @@
 #define PATH (DSV_RUN + 2 * DSV_TRIE_DEPTH)
 
 /* For the encoder: its text, its tables, and what the regular expressions need */
-#define SCRATCH (128 * 1024)
+#define SCRATCH (64 * 1024)
 
 /* ---- states ---- */
 
@@ -55,11 +55,24 @@ forget_masks(dsv_constraint *c)
 	}
 }
 
+/* Where nothing has been written; the automaton may have to forget all states for it. */
+static int32_t
+first_state(dsv_constraint *c)
+{
+	int32_t		state = dsv_automaton_start(c->automaton);
+
+	if (state != DSV_STATE_FULL)
+		return state;
+	forget_masks(c);
+	dsv_automaton_restart(c->automaton, 0);
+	return dsv_automaton_start(c->automaton);
+}
+
 void
 dsv_constraint_reset(dsv_constraint *c)
 {
 	forget_masks(c);
-	c->path[0] = c->nprefix > 0 ? IN_PREFIX : dsv_automaton_start(c->automaton);
+	c->path[0] = c->nprefix > 0 ? IN_PREFIX : first_state(c);
 	c->settled = false;
 	c->broken = false;
 }
@@ -73,7 +86,7 @@ next_state(dsv_constraint *c, int32_t state, uint8_t byte)
 		return dsv_automaton_next(c->automaton, state, byte);
 	if (byte != (uint8_t) c->prefix[at])
 		return DSV_STATE_DEAD;
-	return at + 1 < c->nprefix ? state + 1 : dsv_automaton_start(c->automaton);
+	return at + 1 < c->nprefix ? state + 1 : first_state(c);
 }
 
 static bool
@@ -88,8 +101,7 @@ static void
 start_over(dsv_constraint *c, int n)
 {
 	bool		in_prefix = c->path[0] >= IN_PREFIX;
-	int32_t		state = dsv_automaton_restart(c->automaton,
-											  in_prefix ? dsv_automaton_start(c->automaton) : c->path[0]);
+	int32_t		state = dsv_automaton_restart(c->automaton, in_prefix ? first_state(c) : c->path[0]);
 
 	forget_masks(c);
 	if (!in_prefix)
