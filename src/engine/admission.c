@@ -54,11 +54,14 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	dsv_sampler_init(&seq->sampler, &request->sampling, (int) vocab, seq->max_tokens, arena);
 	seq->answer = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->logprobs = dsv_arena_take(arena, seq->max_tokens, sizeof(float));
+	seq->forced = dsv_arena_take(arena, seq->max_tokens, sizeof(bool));
 	seq->ends = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->text.cap = pieces * dsv_tokenizer_max_piece(engine->model->tokenizer) + 1;
 	seq->text.s = dsv_arena_take(arena, seq->text.cap, 1);
 	dsv_score_layout(&seq->score, arena);
 
+	if (request->grammar != NULL)
+		dsv_constraint_layout(&seq->constraint, arena);
 	seq->nstop = request->nstop;
 	seq->stop = dsv_arena_take(arena, request->nstop, sizeof(dsv_bytes));
 	for (int i = 0; i < request->nstop; i++)
@@ -192,8 +195,58 @@ free_sequence(dsv_sequence *seq)
 	for (int i = seq->npages - 1; i >= 0; i--)
 		if (seq->pages[i] >= 0)
 			dsv_kv_release(&engine->kv, seq->pages[i]);
+	dsv_automaton_destroy(seq->constraint.automaton);
 	dsv_free(&engine->mem, seq->to_free);
 	dsv_free(&engine->mem, seq);
+}
+
+/* The prefix of the model's answers; what an assistant's turn has begun goes on without it. */
+static const char *
+answer_prefix(const admission *a)
+{
+	const dsv_request *r = a->request;
+	const dsv_turn *last = r->nturns > 0 ? &r->turns[r->nturns - 1] : NULL;
+
+	for (int i = 0; last != NULL && last->role == DSV_ROLE_ASSISTANT && i < last->nparts; i++)
+		if (last->parts[i].len > 0)
+			return "";
+	return a->engine->model->info.answers.prefix;
+}
+
+/* What a sequence with a grammar shares with others, and what it starts from. */
+static dsv_code
+prepare_constraint(admission *a, dsv_constraint *c, dsv_error *err)
+{
+	dsv_engine *engine = a->engine;
+	const dsv_model *model = engine->model;
+	dsv_code	code = DSV_OK;
+
+	if (a->request->grammar == NULL)
+		return DSV_OK;
+	if (engine->trie.nodes == NULL)
+		code = dsv_vocab_trie_init(&engine->trie, model->tokenizer, model->config.language.vocab,
+								   model->special.eos, &engine->mem, err);
+	c->tok = model->tokenizer;
+	c->trie = &engine->trie;
+	c->end = model->special.eos;
+	c->specials = a->request->keep_special;
+	c->prefix = answer_prefix(a);
+	c->nprefix = (int) strlen(c->prefix);
+	return code;
+}
+
+static dsv_code
+start_constraint(const admission *a, dsv_sequence *seq, dsv_error *err)
+{
+	dsv_code	code;
+
+	if (a->request->grammar == NULL)
+		return DSV_OK;
+	code = dsv_automaton_create(a->request->grammar, DSV_AUTOMATON_MEMORY, &a->engine->mem,
+								&seq->constraint.automaton, err);
+	if (code == DSV_OK)
+		dsv_constraint_reset(&seq->constraint);
+	return code;
 }
 
 /* Scratch for a pass of that shape and for all that came before. */
@@ -217,21 +270,24 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	.score = {.nnodes = a->candidates.nnodes, .ncandidates = a->candidates.ncandidates}};
 	size_t		need;
 	size_t		limit = engine->options.memory_limit;
+	size_t		automaton = a->request->grammar != NULL ? DSV_AUTOMATON_MEMORY : 0;
 	int			rows;
 	int			positions;
-	dsv_code	code;
+	dsv_code	code = prepare_constraint(a, &shape.constraint, err);
 
+	if (code != DSV_OK)
+		return code;
 	shape.chunk_max = dsv_engine_chunk(engine, shape.nprompt);
 	shape.npages = dsv_ceil_div(shape.nprompt + max_tokens, DSV_KV_PAGE);
 	dsv_sequence_layout(engine, &shape, a->request, a->tower_tiles, &arena);
 	rows = dsv_max(shape.chunk_max, DSV_DECODE_ROWS);
 	positions = shape.npages * DSV_KV_PAGE;
-	need = arena.used + grown_scratch(engine, rows, positions);
+	need = arena.used + automaton + engine->trie.bytes + grown_scratch(engine, rows, positions);
 	if (limit > 0 && need > limit && engine->sequences == NULL)
 	{
 		/* what a request of another shape left behind must not keep this one out */
 		dsv_engine_drop_scratch(engine);
-		need = arena.used + grown_scratch(engine, rows, positions);
+		need = arena.used + automaton + engine->trie.bytes + grown_scratch(engine, rows, positions);
 	}
 	if (limit > 0 && need > limit)
 	{
@@ -245,7 +301,7 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	seq = dsv_alloc_zero(&engine->mem, 1, sizeof(*seq));
 	if (seq == NULL)
 		return dsv_fail_nomem(err, sizeof(*seq));
-	shape.bytes = arena.used;
+	shape.bytes = arena.used + automaton;
 	arena.base = dsv_alloc_aligned(&engine->mem, arena.used, &shape.to_free);
 	if (arena.base == NULL)
 	{
@@ -554,11 +610,14 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	if (seq->score.nnodes > 0)
 		dsv_score_fill(&seq->score, &a->candidates);
 	seq->keep_special = r->keep_special;
+	seq->no_logprobs = r->no_logprobs;
 	seq->cacheable = !r->no_prefix_cache;
 	seq->kernels = kern;
 	seq->usage.prompt_tokens = seq->nprompt;
 	hash = dsv_alloc(&engine->mem, seq->ntiles, sizeof(*hash));
-	code = hash != NULL ? make_tiles(a, seq, hash, err) : dsv_fail_nomem(err, sizeof(*hash));
+	code = hash != NULL ? start_constraint(a, seq, err) : dsv_fail_nomem(err, sizeof(*hash));
+	if (code == DSV_OK)
+		code = make_tiles(a, seq, hash, err);
 	if (code == DSV_OK)
 	{
 		if (seq->cacheable)
@@ -601,6 +660,8 @@ check_request(const dsv_engine *engine, const dsv_request *r, dsv_error *err)
 		return dsv_fail(err, DSV_LIMIT, "more than %d requests at once", DSV_MAX_SEQUENCES);
 	if (r->nimages < 0 || r->nstop < 0 || r->max_tokens < 0 || r->ncandidates < 0)
 		return dsv_fail(err, DSV_INPUT, "negative count in a request");
+	if (r->grammar != NULL && r->nstop > 0)
+		return dsv_fail(err, DSV_INPUT, "stop strings cannot end an answer that obeys a grammar");
 	if (r->ncandidates > 0 && (r->grammar != NULL || r->nstop > 0))
 		return dsv_fail(err, DSV_INPUT, "candidates are scored as they are, without grammar or stop strings");
 	if (r->ncandidates > DSV_SCORE_MAX)

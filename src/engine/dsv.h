@@ -296,9 +296,24 @@ typedef struct dsv_grammar dsv_grammar;
 dsv_code	dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem,
 									dsv_grammar **out, dsv_error *err);
 
+/*
+ * The same for a schema of single values (nothing but strings, numbers, true, false and null): the
+ * answer is the value itself, so a string stands without quotes and escapes.
+ */
+dsv_code	dsv_grammar_from_value_schema(const char *schema, size_t len, const dsv_mem *mem,
+										  dsv_grammar **out, dsv_error *err);
+
 /* Exactly one of n texts.  Errors: INPUT (none, or an empty one), LIMIT, NOMEM. */
 dsv_code	dsv_grammar_from_choices(const dsv_bytes *texts, int n, const dsv_mem *mem,
 									 dsv_grammar **out, dsv_error *err);
+
+/*
+ * "<|ref|>LABEL<|/ref|><|det|>[[x1, y1, x2, y2], ...]<|/det|>" with whole numbers from 0 to 999
+ * and one to max_boxes boxes (0 = no limit).  label NULL: any text that holds no "<".  Errors: INPUT
+ * (the label is empty, not UTF-8 or holds "<|"), LIMIT, NOMEM.
+ */
+dsv_code	dsv_grammar_for_boxes(const dsv_bytes *label, int max_boxes, const dsv_mem *mem,
+								  dsv_grammar **out, dsv_error *err);
 
 /* Immutable; it may be shared by sequences and must outlive them. */
 void		dsv_grammar_free(dsv_grammar *grammar);
@@ -327,7 +342,15 @@ typedef struct dsv_request
 	int			max_tokens;		/* of the answer; 0 = as many as the context holds */
 	bool		keep_special;	/* leave special tokens in the text (grounding) */
 	bool		no_prefix_cache;	/* neither use nor leave cached pages */
-	const dsv_grammar *grammar; /* the answer obeys it; must outlive the sequence; or NULL */
+	bool		no_logprobs;	/* dsv_result.logprobs stays NULL, which saves time: under a grammar
+								 * most of what the output matrix costs */
+
+	/* The answer is the model's dsv_answers.prefix (unless an assistant's turn goes before) and a
+	 * text of the grammar, or the beginning of one when it finishes with DSV_FINISH_LENGTH; or
+	 * NULL.  It must outlive the sequence.  With keep_special, where the grammar has the text of a
+	 * special token, the answer has that token; otherwise there are none in the answer.  Not
+	 * together with stop. */
+	const dsv_grammar *grammar;
 
 	/* Continuations of the prompt to be scored instead of generating an answer, each text as
 	 * it would be written, prefix included; or none.  Not together with grammar or stop; sampling
@@ -395,8 +418,10 @@ typedef struct dsv_result
 								 * contain zero bytes: use len) */
 	size_t		len;
 	const int32_t *tokens;		/* the end token not included */
-	const float *logprobs;		/* natural log of each token's probability under the
-								 * model, before penalties and temperature */
+	const float *logprobs;		/* natural log of each token's probability under the model,
+								 * before grammar, penalties and temperature; 0 where forced */
+	const bool *forced;			/* the grammar or dsv_sequence_rewind left the model no choice of
+								 * the token: not to be counted in scores */
 	const int32_t *ends;		/* bytes of text after each token */
 	int			ntokens;
 	dsv_finish	finish;
@@ -475,8 +500,9 @@ void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
- * takes for a greedy request without stop strings or candidates; `tiles` views of pictures add
- * their rows, but not the few hundred bytes of bookkeeping of each picture nor its pixels. */
+ * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of
+ * pictures add their rows, but not the few hundred bytes of bookkeeping of each picture nor its
+ * pixels. */
 typedef struct dsv_memory
 {
 	size_t		scratch;
@@ -505,8 +531,10 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 /*
  * One bounded piece of work: a tile, a layer of a prefill, or a pass over the tokens that
  * decoding sequences have not fed to the model yet: the last one of an answer, more after a
- * rewind, those of candidates.  DSV_OK with nothing to do.  CANCELED: the poll callback
- * stopped the piece, and every sequence in it has failed; the engine goes on.
+ * rewind or where a grammar forced them, those of candidates.  DSV_OK with nothing to do.
+ * CANCELED: the poll callback stopped the piece, and every sequence in it has failed; the engine
+ * goes on.  SCHEMA: no token can spell what a sequence's grammar asks for; that sequence has
+ * failed, the others go on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);
 bool		dsv_engine_runnable(const dsv_engine *engine);
@@ -520,7 +548,8 @@ const int32_t *dsv_sequence_prompt(const dsv_sequence *seq, int *ntokens);
 void		dsv_sequence_cancel(dsv_sequence *seq);
 
 /* Back to the first `keep` tokens of the answer, to decode on from there (greedily
- * the same, or after force, which appends tokens).  Errors: INPUT. */
+ * the same, or after force, which appends tokens; a grammar must allow them).  Errors: INPUT, and
+ * those of a step. */
 dsv_code	dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforce,
 								dsv_error *err);
 void		dsv_sequence_release(dsv_sequence *seq);

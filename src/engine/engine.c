@@ -108,6 +108,7 @@ dsv_engine_destroy(dsv_engine *engine)
 	mem = engine->mem;
 	dsv_kv_free(&engine->kv);
 	dsv_tile_cache_free(&engine->tiles);
+	dsv_vocab_trie_free(&engine->trie, &mem);
 	dsv_free(&mem, engine->scratch_to_free);
 	dsv_free(&mem, engine->tables_to_free);
 	dsv_free(&mem, engine);
@@ -231,7 +232,7 @@ dsv_engine_memory(const dsv_engine *engine, int prompt_tokens, int max_tokens, i
 void
 dsv_engine_memory_held(const dsv_engine *engine, dsv_memory *out)
 {
-	out->scratch = engine->scratch_bytes;
+	out->scratch = engine->scratch_bytes + engine->trie.bytes;
 	out->sequence = 0;
 	for (const dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
 		out->sequence += s->bytes;

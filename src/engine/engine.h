@@ -10,6 +10,7 @@
 #ifndef DSV_ENGINE_H
 #define DSV_ENGINE_H
 
+#include "constraint.h"
 #include "kv.h"
 #include "language.h"
 #include "model.h"
@@ -87,6 +88,7 @@ struct dsv_sequence
 	dsv_sampler sampler;
 	int32_t    *answer;			/* [max_tokens] */
 	float	   *logprobs;		/* [max_tokens] */
+	bool	   *forced;			/* [max_tokens] not chosen by the model */
 	int32_t    *ends;			/* [max_tokens] length of the text after each token */
 	int			nanswer;
 	int			fed;			/* tokens of the answer whose keys and values are in the pages; with
@@ -98,6 +100,9 @@ struct dsv_sequence
 	bool		keep_special;
 	dsv_bytes  *stop;			/* [nstop], bytes in the arena */
 	int			nstop;
+	dsv_constraint constraint;	/* with an automaton when the request has a grammar */
+	bool		no_logprobs;
+	const uint32_t *few;		/* the only tokens whose logits are asked for next, or NULL */
 	dsv_score	score;			/* candidates, no answer is generated; or nnodes = 0 */
 	dsv_finish	finish;
 	dsv_usage	usage;
@@ -115,6 +120,7 @@ struct dsv_engine
 	float	   *cosine;			/* [context][rope / 2] */
 	float	   *sine;
 	void	   *tables_to_free;
+	dsv_vocab_trie trie;		/* made at the first admission with a grammar */
 
 	/* scratch, grown at admission */
 	void	   *scratch_to_free;
@@ -148,9 +154,9 @@ void		dsv_engine_drop_scratch(dsv_engine *engine);	/* no sequence may be left */
  * tower must have run. */
 const float *dsv_sequence_image_row(const dsv_sequence *seq, int position);
 
-/* sequence.c: chooses the next token from seq->logits and takes it into the answer, or
- * ends the sequence */
-void		dsv_sequence_advance(dsv_sequence *seq);
+/* sequence.c: chooses the next token from seq->logits and takes it and what it entails into the
+ * answer, or ends the sequence.  Errors: SCHEMA, LIMIT; the sequence has failed then. */
+dsv_code	dsv_sequence_advance(dsv_sequence *seq, dsv_error *err);
 
 /* The same for a sequence with candidates: logits[vocab] behind the next node of their tree */
 void		dsv_sequence_score(dsv_sequence *seq, const float *logits);

@@ -276,7 +276,7 @@ draw(dsv_sampler *s, int32_t top, int n)
 
 int32_t
 dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int n,
-				 const uint32_t *allowed, float *logprob)
+				 const uint32_t *allowed)
 {
 	const float *scores = logits;
 	int32_t		id;
@@ -295,10 +295,7 @@ dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int
 	for (int i = 0; id < 0 && i < s->vocab; i++)
 		if (is_allowed(allowed, i))
 			id = i;
-	if (id < 0)
-		id = 0;
-	*logprob = dsv_logprob(logits, s->vocab, id);
-	return id;
+	return id < 0 ? 0 : id;
 }
 
 /* ln of the sum of exp(logits - logits[top]) */

@@ -30,12 +30,12 @@ void		dsv_sampler_init(dsv_sampler *s, const dsv_sampling *options, int vocab, i
 							 dsv_arena *arena);
 
 /*
- * Next token from logits[vocab] after the answer so far; *logprob = its log-probability
- * under the unchanged logits.  allowed (a bit a token) may be NULL; `answer` must be the
- * same list as before, one longer (dsv_sampler_rewind after taking tokens back).
+ * Next token from logits[vocab] after the answer so far.  allowed (a bit a token) may be NULL;
+ * `answer` must be the same list as before or longer (dsv_sampler_rewind after taking tokens
+ * back).
  */
 int32_t		dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int n,
-							 const uint32_t *allowed, float *logprob);
+							 const uint32_t *allowed);
 
 /* Forgets all but the first n tokens of the answer. */
 void		dsv_sampler_rewind(dsv_sampler *s, const int32_t *answer, int n);

@@ -4,6 +4,7 @@
  *		sequences.  Nothing is allocated here, and everything that outlives a step is in
  *		the sequences and the pages.
  */
+#include <math.h>
 #include <string.h>
 
 #include "engine.h"
@@ -118,21 +119,21 @@ output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *log
 }
 
 /* logits[vocab] behind the last token fed, or behind the prompt */
-static void
-take_logits(dsv_sequence *seq, const float *logits)
+static dsv_code
+take_logits(dsv_sequence *seq, const float *logits, dsv_error *err)
 {
 	if (seq->score.nnodes > 0)
 	{
 		dsv_sequence_score(seq, logits);
-		return;
+		return DSV_OK;
 	}
 	memcpy(seq->logits, logits, seq->engine->model->config.language.vocab * sizeof(float));
-	dsv_sequence_advance(seq);
+	return dsv_sequence_advance(seq, err);
 }
 
 /* The prompt is in the pages: its full pages get their names, its last row gives the first token. */
-static void
-end_prefill(dsv_engine *engine, dsv_sequence *seq)
+static dsv_code
+end_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 {
 	const dsv_config *config = &engine->model->config;
 	const float *last = seq->x + (size_t) (seq->chunk_rows - 1) * config->language.hidden;
@@ -143,7 +144,7 @@ end_prefill(dsv_engine *engine, dsv_sequence *seq)
 	output_logits(engine, last, 1, engine->language.h, seq->prompt_logits);
 	trace_rows(engine, DSV_TRACE_FINAL, config->language.layers, seq->nprompt - 1, 1, engine->language.h);
 	seq->state = DSV_STATE_DECODE;
-	take_logits(seq, seq->prompt_logits);
+	return take_logits(seq, seq->prompt_logits, err);
 }
 
 static dsv_code
@@ -152,6 +153,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	double		start = dsv_now_ms();
 	dsv_segment segment;
 	dsv_pass	pass;
+	dsv_code	code = DSV_OK;
 
 	if (dsv_poll_canceled(engine->compute.poll))
 	{
@@ -170,7 +172,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	if (seq->layer == engine->model->config.language.layers)
 	{
 		if (seq->chunk_first + seq->chunk_rows == seq->nprompt)
-			end_prefill(engine, seq);
+			code = end_prefill(engine, seq, err);
 		else
 		{
 			seq->chunk_first += seq->chunk_rows;
@@ -178,7 +180,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 		}
 	}
 	seq->usage.prefill_ms += dsv_now_ms() - start;
-	return DSV_OK;
+	return code;
 }
 
 /* ---- decode ---- */
@@ -291,23 +293,96 @@ gather_rows(dsv_engine *engine, decode_pass *p, dsv_sequence **owner)
 	return n;
 }
 
+/* ---- logits of few tokens ---- */
+
+#define FEW_WORDS 64			/* of the set, for one task */
+
+typedef struct few_job
+{
+	const dsv_matrix *w;
+	const float *h;
+	const uint32_t *few;
+	float	   *logits;
+} few_job;
+
 static void
-advance_fed(dsv_engine *engine, decode_pass *p)
+few_task(void *ud, int task, int worker)
+{
+	const few_job *job = ud;
+	int			end = dsv_min((task + 1) * FEW_WORDS, job->w->rows / 32 + 1);
+
+	for (int i = task * FEW_WORDS; i < end; i++)
+		for (uint32_t bits = job->few[i]; bits != 0; bits &= bits - 1)
+		{
+			int			id = i * 32 + __builtin_ctz(bits);
+
+			kern->gemm_nt(job->h, job->w->cols, dsv_matrix_row(job->w, id), job->w->dtype, job->w->cols, NULL,
+						  job->logits + id, 1, 1, 1, job->w->cols);
+		}
+}
+
+/* logits[vocab] of one row, -inf but for the tokens of a set: for those the same bits as
+ * output_logits() has. */
+static void
+few_logits(dsv_engine *engine, const float *x, const uint32_t *few, float *h, float *logits)
+{
+	const dsv_model *model = engine->model;
+	const dsv_matrix *w = &model->weights.lm_head;
+	few_job		job = {w, h, few, logits};
+	int			words = w->rows / 32 + 1;
+	double		tokens = 0;
+
+	for (int i = 0; i < w->rows; i++)
+		logits[i] = -INFINITY;
+	for (int i = 0; i < words; i++)
+		tokens += __builtin_popcount(few[i]);
+	dsv_rms_norm_rows(&engine->compute, x, w->cols, 1, w->cols, model->weights.final_norm,
+					  model->config.language.rms_eps, h, w->cols);
+	dsv_parallel(&engine->compute, dsv_ceil_div(words, FEW_WORDS), tokens * w->cols, few_task, &job);
+}
+
+/* Rows from the i-th on whose logits are computed together */
+static int
+rows_together(dsv_sequence **owner, int i, int n)
+{
+	int			rows = 1;
+
+	if (owner[i]->few == NULL)
+		while (i + rows < n && rows < DSV_LOGIT_ROWS && owner[i + rows]->few == NULL)
+			rows++;
+	return rows;
+}
+
+/* A sequence that fails here does not keep the others from going on. */
+static dsv_code
+advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
 {
 	int			hidden = engine->model->config.language.hidden;
 	int			vocab = engine->model->config.language.vocab;
 	dsv_sequence *owner[DSV_DECODE_ROWS];
 	int			n = gather_rows(engine, p, owner);
+	dsv_code	code = DSV_OK;
+	int			rows;
 
-	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
+	for (int i = 0; i < n; i += rows)
 	{
-		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
+		const float *x = engine->decode_x + (size_t) i * hidden;
 
-		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
-					  engine->decode_logits);
+		rows = rows_together(owner, i, n);
+		if (owner[i]->few != NULL)
+			few_logits(engine, x, owner[i]->few, engine->language.h, engine->decode_logits);
+		else
+			output_logits(engine, x, rows, engine->language.h, engine->decode_logits);
 		for (int r = 0; r < rows; r++)
-			take_logits(owner[i + r], engine->decode_logits + (size_t) r * vocab);
+		{
+			dsv_code	one = take_logits(owner[i + r], engine->decode_logits + (size_t) r * vocab,
+										  code == DSV_OK ? err : NULL);
+
+			if (code == DSV_OK)
+				code = one;
+		}
 	}
+	return code;
 }
 
 static dsv_code
@@ -316,6 +391,7 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 	double		start = dsv_now_ms();
 	decode_pass p = {.seqs = seqs, .n = n};
 	dsv_pass	pass;
+	dsv_code	code;
 
 	share_rows(&p);
 	embed_pending(engine, &p);
@@ -331,10 +407,10 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 		}
 		run_layer(engine, layer, &pass);
 	}
-	advance_fed(engine, &p);
+	code = advance_fed(engine, &p, err);
 	for (int i = 0; i < n; i++)
 		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) * p.take[i] / p.rows;
-	return DSV_OK;
+	return code;
 }
 
 /* ---- scheduling ---- */

@@ -11,6 +11,7 @@ static const tool_command commands[] = {
 	{"run", "DIR [IMAGE...] [PROMPT]", "one request, the answer to standard output", tool_run},
 	{"tokens", "DIR TEXT|-", "the tokens of a text", tool_tokens},
 	{"bench", "DIR [IMAGE]", "measures image, vision, prefill and decode", tool_bench},
+	{"masks", "DIR", "measures how long a grammar's token masks take", tool_masks},
 	{"golden", "DIR CASE.json...", "compares with vectors of the reference implementation",
 		tool_golden},
 	{"nano-check", "DIR SAMPLES_DIR", "compares answers with predictions and the truth",
