@@ -372,6 +372,33 @@ COMMENT ON FUNCTION @extschema@.vl_extract_trigger() IS
 ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
 ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) SUPPORT @extschema@.vl_support;
 ALTER FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
+-- ---- decisions ----
+
+CREATE FUNCTION @extschema@.vl_is(image bytea, statement text, model text DEFAULT NULL,
+                                  options jsonb DEFAULT NULL)
+RETURNS boolean AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_prob(image bytea, statement text, model text DEFAULT NULL,
+                                    options jsonb DEFAULT NULL)
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_classify(image bytea, labels text[], model text DEFAULT NULL,
+                                        options jsonb DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_classify_scores(image bytea, labels text[], model text DEFAULT NULL,
+                                               options jsonb DEFAULT NULL)
+RETURNS TABLE (label text, score real, rank integer)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_is(bytea, text, text, jsonb) IS
+  'whether a statement is true of an image';
+COMMENT ON FUNCTION @extschema@.vl_prob(bytea, text, text, jsonb) IS
+  'probability that a statement is true of an image';
+COMMENT ON FUNCTION @extschema@.vl_classify(bytea, text[], text, jsonb) IS
+  'the one of several labels that fits an image best';
+COMMENT ON FUNCTION @extschema@.vl_classify_scores(bytea, text[], text, jsonb) IS
+  'how well each of several labels fits an image';
 
 -- ---- what \df+ and \d+ say ----
 

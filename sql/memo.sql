@@ -2,17 +2,6 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set prelude :srcdir '/test/sql/prelude.sql'
 \i :prelude
--- how many calls of a statement a model had to answer, and how many the memo did
-CREATE FUNCTION pg_temp.spent(sql text, OUT computed bigint, OUT remembered bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-  before record;
-BEGIN
-  SELECT * INTO before FROM vl_last_usage();
-  EXECUTE sql;
-  SELECT u.inferences - before.inferences, u.memo_hits - before.memo_hits INTO computed, remembered
-    FROM vl_last_usage() u;
-END $$;
 -- what the answers are is no matter here
 SET dsvl2.on_error = 'null';
 CREATE TEMP TABLE scan AS SELECT name, image

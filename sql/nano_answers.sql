@@ -14,6 +14,9 @@ SELECT name, vl_ask(image, 'What is the total?') AS total, vl_ask(image, 'Who is
 SELECT name, vl_ask(image, 'Which of these fits the image best: receipt, text, shapes?') AS kind,
        vl_ask(image, 'Is this a receipt? Answer yes or no.') AS receipt
   FROM picture WHERE name ~ '^[0-9][0-9]-' ORDER BY name;
+SELECT name, vl_classify(image, ARRAY['receipt', 'text', 'shapes']) AS kind,
+       vl_is(image, 'Is this a receipt?') AS receipt
+  FROM picture WHERE name ~ '^[0-9][0-9]-' ORDER BY name;
 SELECT vl_ask(image, 'Extract as JSON: merchant, date, total')::jsonb
   FROM picture WHERE name = '01-receipt.png';
 -- under a schema

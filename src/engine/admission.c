@@ -141,15 +141,12 @@ check_length(const admission *a, dsv_error *err)
 	return DSV_OK;
 }
 
-/* Tokens of the candidates; the poll callback is asked in between. */
 static dsv_code
 plan_candidates(admission *a, dsv_error *err)
 {
 	const dsv_request *r = a->request;
 	const dsv_engine *engine = a->engine;
 
-	if (r->ncandidates == 0)
-		return DSV_OK;
 	for (int i = 0; i < r->ncandidates; i++)
 		if (hopeless(a, r->candidates[i].len))
 			return fail_context(a, "candidate", r->candidates[i].len, "bytes", err);
@@ -157,24 +154,26 @@ plan_candidates(admission *a, dsv_error *err)
 								   &engine->options.poll, &engine->mem, &a->candidates, err);
 }
 
-/* Number of <image> positions is checked by the prompt; here that the answer fits behind it, and
- * that every candidate does. */
+/* Number of <image> positions is checked by the prompt; here that the answer fits behind it, or
+ * that every candidate does.  *max_tokens: of the answer or the longest candidate. */
 static dsv_code
 check_context(admission *a, int *max_tokens, dsv_error *err)
 {
 	int			context = a->engine->model->config.language.context;
 	int			n = (int) a->prompt.tokens.n;
+	dsv_code	code;
 
 	if (a->prompt.tokens.n >= (size_t) context)
 		return fail_context(a, "prompt", a->prompt.tokens.n, "tokens", err);
-	if (a->request->ncandidates > 0)
-	{
-		*max_tokens = a->candidates.longest;
-		return *max_tokens > context - n ?
-			fail_context(a, "prompt with its longest candidate", n + *max_tokens, "tokens", err) : DSV_OK;
-	}
 	*max_tokens = a->request->max_tokens > 0 ? dsv_min(a->request->max_tokens, context - n) : context - n;
-	return DSV_OK;
+	if (a->request->ncandidates == 0)
+		return DSV_OK;
+	code = plan_candidates(a, err);
+	if (code != DSV_OK)
+		return code;
+	*max_tokens = a->candidates.longest;
+	return *max_tokens <= context - n ? DSV_OK :
+		fail_context(a, "prompt with its longest candidate", (size_t) n + *max_tokens, "tokens", err);
 }
 
 /* ---- memory ---- */
@@ -379,9 +378,7 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	int			max_tokens;
 	dsv_code	code;
 
-	code = plan_candidates(a, err);
-	if (code == DSV_OK)
-		code = check_context(a, &max_tokens, err);
+	code = check_context(a, &max_tokens, err);
 	if (code == DSV_OK)
 		code = take_memory(a, max_tokens, &seq, err);
 	if (code != DSV_OK)

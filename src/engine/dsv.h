@@ -132,7 +132,7 @@ typedef enum dsv_task
 	DSV_TASK_GROUND_ANSWER,		/* {} = the question */
 	DSV_TASK_EXTRACT,			/* {} = names of fields or a schema: dsv_answers.extract_by_schema */
 	DSV_TASK_IS,				/* {} = the statement; scored by the words of dsv_answers */
-	DSV_TASK_CLASSIFY,			/* {} = the labels, comma-separated; scored */
+	DSV_TASK_CLASSIFY,			/* {} = the labels, comma-separated, descriptions in parentheses; scored */
 	DSV_TASK_TABLE,				/* answers by a schema: columns, rows */
 	DSV_TASK_CHART,				/* answers by a schema: title, series */
 	DSV_TASK_COUNT
@@ -571,8 +571,9 @@ void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
- * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of pictures add their rows, but
- * not the few hundred bytes of bookkeeping of each picture nor its pixels. */
+ * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of
+ * pictures add their rows, but not the few hundred bytes of bookkeeping of each picture nor its
+ * pixels. */
 typedef struct dsv_memory
 {
 	size_t		scratch;
@@ -600,10 +601,11 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 
 /*
  * One bounded piece of work: a tile, a layer of a prefill, or a pass over the tokens that
- * decoding sequences which are not paused have not fed to the model yet (one each, more after
- * a rewind or a forced run).  DSV_OK with nothing to do.  CANCELED: the poll callback
- * stopped the piece, and every sequence in it has failed; the engine goes on.  SCHEMA: no token
- * can spell what a sequence's grammar asks for; that sequence has failed, the others go on.
+ * decoding sequences which are not paused have not fed yet: the last one of an answer, more after a
+ * rewind or where a grammar forced them, those of candidates.  DSV_OK with nothing to do.
+ * CANCELED: the poll callback stopped the piece, and every sequence in it has failed; the engine
+ * goes on.  SCHEMA: no token can spell what a sequence's grammar asks for; that sequence has
+ * failed, the others go on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);
 bool		dsv_engine_runnable(const dsv_engine *engine);

@@ -150,12 +150,13 @@ dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 		finish(seq, DSV_FINISH_STOP);
 		return DSV_OK;
 	}
+	if (seq->constraint.automaton != NULL && !dsv_constraint_take(&seq->constraint, token))
+		return fail_constraint(seq, err);
 	append(seq, token, seq->no_logprobs ? 0 : dsv_logprob(seq->logits, vocab, token), false);
 	if (add_text(seq, seq->nanswer - 1))
 		finish(seq, DSV_FINISH_STOP_STRING);
 	else if (seq->constraint.automaton != NULL)
 	{
-		dsv_constraint_take(&seq->constraint, token);
 		append_forced(seq);
 		if (seq->no_logprobs && seq->state == DSV_STATE_DECODE)
 			seq->few = dsv_constraint_mask(&seq->constraint, vocab / FEW_SHARE);

@@ -5,6 +5,7 @@
 #include "compat.h"
 
 #include "catalog/pg_type.h"
+#include "decide.h"
 #include "funcapi.h"
 #include "infer.h"
 #include "memo.h"
@@ -157,6 +158,21 @@ enum
 	R_COLUMNS
 };
 
+/* What was chosen, and its probability even where the choice is withheld */
+static void
+put_choice(const InferCall *call, const InferResult *r, const VlError *error, Datum *values, bool *nulls)
+{
+	nulls[R_VALUE] = nulls[R_SCORE] = error->sqlerrcode != 0;
+	if (error->sqlerrcode == 0)
+	{
+		float4	   *scores = CandidateScores(call, r);
+		int			best = BestCandidate(call, scores, &nulls[R_VALUE]);
+
+		values[R_VALUE] = PointerGetDatum(CandidateName(call, best));
+		values[R_SCORE] = Float4GetDatum(scores[best]);
+	}
+}
+
 /* error: what the other functions would raise.  A truncated value is there beside it. */
 static Datum
 result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r, const VlError *error)
@@ -194,6 +210,8 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 		values[R_LOGPROBS] = logprob_array(r);
 	if (!nulls[R_SCORE])
 		values[R_SCORE] = Float4GetDatum(AnswerScore(r, 0, r->len));
+	if (call->ncandidates > 0)
+		put_choice(call, r, error, values, nulls);
 	if (!nulls[R_ERROR])
 	{
 		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));

@@ -369,7 +369,7 @@ know_call(const FuncExpr *call, Oid schema, KnownCall *known)
 	known->entry = ResolveModel(schema, name);
 	known->model = GetBackendModel(OpenBackendModel(known->entry));
 		ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
-				DatumGetJsonbP(given->constvalue) : NULL, &known->options);
+				DatumGetJsonbP(given->constvalue) : NULL, known->task, &known->options);
 	known->measured = RatesFind(known->entry->digest, known->task, &known->rates);
 	return true;
 }

@@ -145,7 +145,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 		{
 			char	   *prompt = OutputFunctionCall(&map->prompt_out, slot->tts_values[2]);
 
-			row->call.prompt = ToUtf8(prompt, strlen(prompt));
+			SetTaskPrompt(&row->call, ToUtf8(prompt, strlen(prompt)));
 		}
 		MemoryContextSwitchTo(row->input);
 		row->call.images = palloc(sizeof(bytea *));

@@ -358,7 +358,7 @@ make_plan(FunctionCallInfo fcinfo, const TriggerData *data)
 				 errmsg("option \"%s\" is for the attributes of a type", "columns"),
 				 errhint("A map of fields names the columns itself.")));
 	plan->call.model = ResolveModel(ExtensionSchema(fcinfo), model);
-	ReadOptions(options, &plan->call.options);
+	ReadOptions(options, DSV_TASK_EXTRACT, &plan->call.options);
 	SetExtraction(&plan->call, &plan->fields);
 	return plan;
 }

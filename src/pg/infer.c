@@ -37,7 +37,7 @@ ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall *call)
 	call->task = task;
 	call->model = ResolveModel(ExtensionSchema(fcinfo), PG_ARGISNULL(model_arg) ? NULL :
 							   text_to_cstring(PG_GETARG_TEXT_PP(model_arg)));
-	ReadOptions(options, &call->options);
+	ReadOptions(options, task, &call->options);
 }
 
 char *
@@ -313,6 +313,16 @@ is_blank(const InferResult *result)
 	return true;
 }
 
+/* Weights that make no numbers */
+static bool
+none_is_possible(const InferResult *result)
+{
+	for (int i = 0; i < result->ncandidates; i++)
+		if (isfinite(result->candidates[i].logprob))
+			return false;
+	return true;
+}
+
 /* A truncated page must never look like a short page; a free answer may be cut. */
 bool
 FindRowError(const InferCall *call, const InferResult *result, VlError *error)
@@ -328,6 +338,8 @@ FindRowError(const InferCall *call, const InferResult *result, VlError *error)
 				   "Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.");
 	else if (call->ncandidates == 0 && is_blank(result))
 		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave an empty answer", "");
+	else if (call->ncandidates > 0 && none_is_possible(result))
+		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave none of the answers a probability", "");
 	else
 		(void) FindShapeError(call, result, error);
 	return error->sqlerrcode != 0;

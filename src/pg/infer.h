@@ -66,7 +66,8 @@ InferResult *Infer(const InferCall *call);
 extern bool InferSuppressed;
 
 /* What must not pass for an answer: the result's own error, VL004 for a page or boxes cut off,
- * VL005 for a table of uneven rows, VL006 for an empty answer.  False when there is nothing of it. */
+ * VL005 for a table of uneven rows, VL006 for an empty answer or candidates without probability.
+ * False when there is nothing of it. */
 bool		FindRowError(const InferCall *call, const InferResult *result, VlError *error);
 
 /* on_error: raises, warns, or does nothing, as the options say.  When it returns, the function's

@@ -4,6 +4,7 @@
  */
 #include "infer_rows.h"
 
+#include "decide.h"
 #include "memo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -175,20 +176,36 @@ NextInferRow(InferRows *rows)
 	return take_front(rows);
 }
 
+/* NULL where the call abstains from deciding */
+static text *
+row_value(const InferRow *row)
+{
+	int			best;
+	bool		abstains;
+
+	if (row->call.ncandidates == 0)
+		return TrimmedAnswer(row->result);
+	best = BestCandidate(&row->call, CandidateScores(&row->call, row->result), &abstains);
+	return abstains ? NULL : CandidateName(&row->call, best);
+}
+
 void
 InferRowValues(const InferRow *row, Datum *values, bool *nulls)
 {
 	const InferResult *r = row->result;
+	text	   *value = NULL;
 	VlError		error;
 
 	memset(values, 0, INFER_ROW_COLUMNS * sizeof(Datum));
 	memset(nulls, !row->asked, INFER_ROW_COLUMNS);
 	if (!row->asked)
 		return;
-	nulls[0] = r->error.sqlerrcode != 0;
 	nulls[1] = nulls[2] = !FindRowError(&row->call, r, &error);
-	if (!nulls[0])
-		values[0] = PointerGetDatum(TrimmedAnswer(r));
+	/* what was cut off is there beside its error */
+	if (nulls[1] || (r->error.sqlerrcode == 0 && row->call.ncandidates == 0))
+		value = row_value(row);
+	nulls[0] = value == NULL;
+	values[0] = PointerGetDatum(value);
 	if (!nulls[1])
 	{
 		Counters.row_errors++;

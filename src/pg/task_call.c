@@ -4,6 +4,7 @@
  */
 #include "task_call.h"
 
+#include "decide.h"
 #include "fields.h"
 #include "lib/stringinfo.h"
 #include "near_miss.h"
@@ -46,13 +47,22 @@ TaskByName(const char *name)
 bool
 TaskNeedsPrompt(dsv_task task)
 {
-	return task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER;
+	return task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER ||
+		task == DSV_TASK_IS;
 }
 
 bool
 TaskNeedsFields(dsv_task task)
 {
-	return task == DSV_TASK_EXTRACT;
+	return task == DSV_TASK_EXTRACT || task == DSV_TASK_CLASSIFY;
+}
+
+void
+SetTaskPrompt(InferCall *call, char *prompt)
+{
+	call->prompt = prompt;
+	if (call->task == DSV_TASK_IS && prompt != NULL)
+		SetStatement(call, prompt);
 }
 
 void
@@ -68,11 +78,13 @@ SetTaskArguments(InferCall *call, char *prompt, Jsonb *fields)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(call->task))));
-	call->prompt = prompt;
+	SetTaskPrompt(call, prompt);
 	SetShape(call);
 	if (call->task == DSV_TASK_EXTRACT && fields != NULL)
 	{
 		PlanFields(fields, &plan);
 		SetExtraction(call, &plan);
 	}
+	if (call->task == DSV_TASK_CLASSIFY && fields != NULL)
+		SetJsonLabels(call, fields);
 }

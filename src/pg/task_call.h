@@ -16,6 +16,9 @@ dsv_task	TaskByName(const char *name);
 bool		TaskNeedsPrompt(dsv_task task);
 bool		TaskNeedsFields(dsv_task task);
 
+/* The prompt of a task that needs one, UTF-8 */
+void		SetTaskPrompt(InferCall *call, char *prompt);
+
 /* Checks what was given against the task and makes it part of the call, which lasts as long as the
  * prompt (UTF-8) and the fields; each may be NULL. */
 void		SetTaskArguments(InferCall *call, char *prompt, Jsonb *fields);

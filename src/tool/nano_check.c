@@ -9,7 +9,8 @@
  * measure does not hang on the last bit of a sum.
  *
  * Questions of the task "extract" are asked once more under the schema of their fields; those
- * answers are measured against the truth only.
+ * answers are measured against the truth only.  Questions of the tasks "yesno" and "classify" are
+ * asked once more by scoring the answers that are possible, as vl_is and vl_classify do.
  */
 #include <limits.h>
 #include <math.h>
@@ -343,6 +344,114 @@ run_question(check *c, const json_t *sample, const json_t *question, const json_
 		run_under_schema(c, question, &request);
 }
 
+/* ---- the same questions, scored ---- */
+
+#define MAX_LABELS 16
+
+/* The text that stands for {} in a prompt of the task, or NULL */
+static char *
+text_in_prompt(const check *c, dsv_task task, const char *prompt)
+{
+	const char *form = dsv_model_task_prompt(c->model, task);
+	const char *hole = form != NULL ? strstr(form, "{}") : NULL;
+	size_t		before = hole != NULL ? (size_t) (hole - form) : 0;
+	size_t		after = hole != NULL ? strlen(hole + 2) : 0;
+	size_t		len = strlen(prompt);
+
+	if (hole == NULL || len < before + after || strncmp(prompt, form, before) != 0 ||
+		strcmp(prompt + len - after, hole + 2) != 0)
+		return NULL;
+	return strndup(prompt + before, len - before - after);
+}
+
+/* Cuts a comma-separated list in place. */
+static int
+cut_list(char *list, const char *words[MAX_LABELS])
+{
+	int			n = 0;
+
+	for (char *at = list; at != NULL && n < MAX_LABELS;)
+	{
+		char	   *comma = strstr(at, ", ");
+
+		words[n++] = at;
+		if (comma != NULL)
+			*comma = '\0';
+		at = comma != NULL ? comma + 2 : NULL;
+	}
+	return n;
+}
+
+/* The most probable of the words as an answer; per_token: of the means over their tokens */
+static int
+best_word(check *c, dsv_request *request, const char *const *words, int n, bool per_token)
+{
+	const char *prefix = dsv_model_get_info(c->model)->answers.prefix;
+	dsv_bytes	candidates[MAX_LABELS];
+	char		text[MAX_LABELS][256];
+	double		most = -INFINITY;
+	int			best = 0;
+	dsv_sequence *seq;
+	dsv_error	err;
+
+	for (int i = 0; i < n; i++)
+		candidates[i] = (dsv_bytes) {text[i], (size_t) snprintf(text[i], sizeof(text[i]), "%s%s",
+																  prefix, words[i])};
+	request->candidates = candidates;
+	request->ncandidates = n;
+	if (dsv_engine_submit(c->engine, request, &seq, &err) != DSV_OK)
+		tool_fail_error(&err);
+	tool_finish(c->engine, seq);
+	for (int i = 0; i < n; i++)
+	{
+		const dsv_candidate *got = &dsv_sequence_result(seq)->candidates[i];
+		double		score = per_token ? got->logprob / got->ntokens : got->logprob;
+
+		if (score > most)
+		{
+			most = score;
+			best = i;
+		}
+	}
+	dsv_sequence_release(seq);
+	return best;
+}
+
+/* As vl_is and vl_classify answer */
+static void
+run_scored(check *c, const json_t *question, const dsv_bytes *image)
+{
+	const dsv_answers *answers = &dsv_model_get_info(c->model)->answers;
+	const char *name = json_string_value(json_object_get(question, "task"));
+	const char *prompt = json_string_value(json_object_get(question, "prompt"));
+	const char *truth = json_string_value(json_object_get(question, "answer"));
+	const char *words[MAX_LABELS] = {answers->yes, answers->no};
+	bool		yesno = strcmp(name, "yesno") == 0;
+	dsv_task	task = yesno ? DSV_TASK_IS : DSV_TASK_CLASSIFY;
+	dsv_request request = {.images = image, .nimages = 1, .image.reference_decode = true};
+	int			n = 2;
+	tool_question q;
+	char		measured[64];
+	char	   *text;
+	char	   *list;
+
+	if (!yesno && strcmp(name, "classify") != 0)
+		return;
+	text = text_in_prompt(c, task, prompt);
+	if (text == NULL)
+		tool_fail("\"%s\" is not how the model was taught the task \"%s\"", prompt, dsv_task_name(task));
+	tool_ask(&q, 1, dsv_model_task_prompt(c->model, task), text, DSV_PART_TEXT);
+	request.turns = &q.turn;
+	request.nturns = 1;
+	list = strdup(text);
+	if (!yesno)
+		n = cut_list(list, words);
+	snprintf(measured, sizeof(measured), "%s.scored", name);
+	count(c, measured, false, strcmp(words[best_word(c, &request, words, n, !yesno)], truth) == 0, 1);
+	free(list);
+	free(text);
+}
+
 static void
 run_sample(check *c, const json_t *sample, const json_t *predicted)
 {
@@ -375,6 +484,7 @@ run_sample(check *c, const json_t *sample, const json_t *predicted)
 		if (c->judge && json_string_value(json_object_get(prediction, "fp32")) == NULL)
 			tool_fail("predictions.json: %s, question %zu lacks \"fp32\"", file, i);
 		run_question(c, sample, question, json_object_get(prediction, "fp32"), &image);
+		run_scored(c, question, &image);
 	}
 	tool_free_files(&image, 1);
 }

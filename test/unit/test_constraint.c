@@ -128,6 +128,22 @@ take(fixture *f, int32_t token, dsv_text *text)
 }
 
 static void
+force(fixture *f, dsv_text *text)
+{
+	int32_t		tokens[2000];
+	int			n;
+
+	while ((n = dsv_constraint_force(&f->c, tokens, 2000)) > 0)
+		for (int i = 0; i < n; i++)
+		{
+			size_t		len;
+			const char *bytes = dsv_tokenizer_bytes(f->tok, tokens[i], &len);
+
+			assert_true(dsv_text_add(NULL, text, bytes, len));
+		}
+}
+
+static void
 take_text(fixture *f, const char *text)
 {
 	dsv_span	span = {text, strlen(text), false};
@@ -187,6 +203,9 @@ check_masks(const char *tokenizer, const char *prefix, int answers, int tokens)
 		{
 			int32_t		token;
 
+			/* whether or not what must come has been taken */
+			if (below(&r, 2))
+				force(&f, &text);
 			check_mask(&f);
 			token = random_token(&f, dsv_constraint_mask(&f.c, f.trie.vocab), &r);
 			if (token == f.end)
@@ -343,12 +362,23 @@ test_forced(void **state)
 										  "\"properties\": {\"merchant\": {\"type\": \"string\"}, \"total\": "
 										  "{\"type\": \"number\"}, \"unit\": {\"enum\": [\"EUR\", \"USD\"]}}}");
 	fixture		f;
+	const uint32_t *mask;
 
 	open_fixture(&f, FULL_SIZE, " ", false);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
 	/* the quote is held back: it may be one token with what follows, `"$` for example */
 	check_forced(&f, " {\"\nmer\nchant\n\":\n");
-	assert_true(count(&f, dsv_constraint_mask(&f.c, f.trie.vocab)) > 20);
+	mask = dsv_constraint_mask(&f.c, f.trie.vocab);
+	assert_true(count(&f, mask) > 20);
+	/* nothing shorter than what is held back */
+	for (int32_t t = 0; t < f.trie.vocab; t++)
+	{
+		size_t		len;
+		const char *bytes = dsv_tokenizer_bytes(f.tok, t, &len);
+
+		assert_true(!has(mask, t) || memcmp(bytes, " \"", 2) == 0);
+	}
+	check_mask(&f);
 	take_text(&f, " \"");
 	check_forced(&f, "");
 	take_text(&f, "Acme \",");
@@ -377,8 +407,6 @@ test_long_run(void **state)
 	dsv_grammar *grammar;
 	fixture		f;
 	dsv_text	text = {0};
-	int32_t		tokens[2000];
-	int			n;
 
 	for (int i = 0; i < 300; i++)
 		strcat(schema, i % 3 == 0 ? "é" : i % 3 == 1 ? "ab" : "日本");
@@ -386,14 +414,7 @@ test_long_run(void **state)
 	grammar = schema_grammar(schema);
 	open_fixture(&f, TINY_TOKENIZER, "", false);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
-	while ((n = dsv_constraint_force(&f.c, tokens, 2000)) > 0)
-		for (int i = 0; i < n; i++)
-		{
-			size_t		len;
-			const char *bytes = dsv_tokenizer_bytes(f.tok, tokens[i], &len);
-
-			dsv_text_add(NULL, &text, bytes, len);
-		}
+	force(&f, &text);
 	assert_true(dsv_constraint_ended(&f.c));
 	assert_true(text.len > 3 * DSV_RUN);
 	assert_int_equal(text.len, strlen(schema) - 11);
