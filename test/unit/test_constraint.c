@@ -322,6 +322,36 @@ test_little_memory(void **state)
 	dsv_grammar_free(grammar);
 }
 
+/* Where not even the states of one walk fit, there is no mask. */
+static void
+test_too_little_memory(void **state)
+{
+	char		schema[400] = "{\"const\": \"";
+	dsv_grammar *grammar;
+	fixture		f;
+	int32_t		tokens[400];
+
+	for (int i = 0; i < 300; i++)
+		strcat(schema, i % 2 == 0 ? "a" : "z");
+	strcat(schema, "\"}");
+	grammar = compile(schema);
+	open_fixture(&f, TINY_TOKENIZER, "", false);
+	start(&f, grammar, 16 * 1024);
+	while (dsv_constraint_force(&f.c, tokens, 400) > 0)
+		;
+	assert_true(f.c.broken);
+	assert_false(dsv_constraint_ended(&f.c));
+	assert_null(dsv_constraint_mask(&f.c, f.trie.vocab));
+	for (int32_t t = 0; t < f.trie.vocab; t++)
+		assert_false(dsv_constraint_allows(&f.c, t));
+	/* a rewind finds it as it was */
+	dsv_constraint_reset(&f.c);
+	assert_false(f.c.broken);
+	assert_non_null(dsv_constraint_mask(&f.c, f.trie.vocab));
+	close_fixture(&f);
+	dsv_grammar_free(grammar);
+}
+
 /* ---- forced runs ---- */
 
 /* Forces what can be forced; checks that it is these tokens, one a line. */
@@ -507,6 +537,7 @@ main(void)
 		cmocka_unit_test(test_room_for_text),
 		cmocka_unit_test(test_masks_of_boxes),
 		cmocka_unit_test(test_little_memory),
+		cmocka_unit_test(test_too_little_memory),
 		cmocka_unit_test(test_forced),
 		cmocka_unit_test(test_long_run),
 		cmocka_unit_test(test_special),
