@@ -118,10 +118,12 @@ start_over(dsv_constraint *c, int n)
 	}
 }
 
-/* path[at + 1] = the state behind path[at] and a byte; false when that is dead. */
+/* path[at + 1] = the state behind path[at] and a byte; false when that is dead, or c->broken. */
 static bool
 extend(dsv_constraint *c, int at, uint8_t byte)
 {
+	if (c->broken)
+		return false;
 	c->bytes[at] = byte;
 	c->path[at + 1] = next_state(c, c->path[at], byte);
 	if (c->path[at + 1] == DSV_STATE_FULL)
@@ -177,6 +179,8 @@ walk(dsv_constraint *c, int first, int last, int shift, int most, uint32_t *mask
 		if ((state < 0 && (state == DSV_STATE_DEAD || !extend(c, at, node.byte))) ||
 			(blocks && is_blocked(c, at, node.byte)))
 		{
+			if (c->broken)
+				break;
 			i = (int) node.skip;
 			continue;
 		}
@@ -238,7 +242,7 @@ dsv_constraint_take(dsv_constraint *c, int32_t token)
 bool
 dsv_constraint_ended(dsv_constraint *c)
 {
-	if (!accepts(c, c->path[0]))
+	if (c->broken || !accepts(c, c->path[0]))
 		return false;
 	for (int b = 0; b < 256; b++)
 		if (extend(c, 0, (uint8_t) b))

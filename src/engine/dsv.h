@@ -604,7 +604,8 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
  * decoding sequences which are not paused have not fed yet: the last one of an answer, more after a
  * rewind or where a grammar forced them, those of candidates.  DSV_OK with nothing to do.
  * CANCELED: the poll callback stopped the piece, and every sequence in it has failed; the engine
- * goes on.  SCHEMA: no token can spell what a sequence's grammar asks for; that sequence has
+ * goes on.  SCHEMA: no token can spell what a sequence's grammar asks for; LIMIT: the grammar's states do
+ * not fit into memory: that sequence has
  * failed, the others go on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);
@@ -621,9 +622,9 @@ const dsv_result *dsv_sequence_result(dsv_sequence *seq);
 const int32_t *dsv_sequence_prompt(const dsv_sequence *seq, int *ntokens);
 void		dsv_sequence_cancel(dsv_sequence *seq);
 
-/* Back to the first `keep` tokens of the answer, to decode on from there (greedily
- * the same, or after force, which appends tokens; a grammar must allow them).  Errors: INPUT, and
- * those of a step. */
+/* Back to the first `keep` tokens of the answer, to decode on from there (greedily the same,
+ * unless a forced run is cut inside a character; or after force, which appends tokens that a
+ * grammar must allow).  Errors: INPUT, and those of a step. */
 dsv_code	dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforce,
 								dsv_error *err);
 void		dsv_sequence_release(dsv_sequence *seq);

@@ -104,7 +104,7 @@ valid_number(const json_t *schema, const json_t *value)
 	{
 		double		q = x / json_number_value(multiple);
 
-		if (fabs(q - round(q)) > 1e-6)
+		if (fabs(q - round(q)) > 1e-6 + fabs(q) * 0x1p-51)
 			return false;
 	}
 	return (lo == NULL || x >= json_number_value(lo)) &&
@@ -363,14 +363,15 @@ random_array(rng *r, int depth, bool refs)
 static inline json_t *
 random_object(rng *r, int depth, bool refs)
 {
-	static const char *const keys[] = {"total", "to", "merchant", "a b", "\"", "<|User|>", "größe", ""};
+	static const char *const keys[] = {"total", "to", "merchant", "a b", "\"", "<|User|>", "größe", "",
+	"<|Assistant|>", "<image>", "<｜end▁of▁sentence｜>", "a\\b", "a\nb", "合計", "😀", "\x01"};
 	json_t	   *properties = json_object();
 	json_t	   *required = json_array();
 	json_t	   *s = json_pack("{s:s}", "type", "object");
 
 	for (uint32_t n = draw(r, 5); n > 0; n--)
 	{
-		const char *key = keys[draw(r, 8)];
+		const char *key = keys[draw(r, sizeof(keys) / sizeof(keys[0]))];
 
 		if (json_object_get(properties, key) != NULL)
 			continue;
