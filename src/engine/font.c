@@ -89,11 +89,11 @@ dsv_font_open(const char *path, const dsv_mem *mem, dsv_font **out, dsv_error *e
 		error = FT_New_Library(&font->memory, &font->library);
 		if (error == 0)
 		{
-			FT_Add_Default_Modules(font->library);
+			FT_Add_Default_Modules(font->library);	/* says nothing of those that failed */
 			error = FT_New_Memory_Face(font->library, (const FT_Byte *) font->file.s,
 									   (FT_Long) font->file.len, 0, &font->face);
 		}
-		code = error == 0 ? DSV_OK : fail(font, error, "open the font", err);
+		code = error == 0 && !font->refused ? DSV_OK : fail(font, error, "open the font", err);
 	}
 	if (code != DSV_OK)
 		dsv_font_close(font);
