@@ -240,6 +240,30 @@ RETURNS trigger AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION @extschema@.vl_extract_trigger() IS
   'fills columns with what the image of a row says, BEFORE INSERT OR UPDATE OF the image';
+-- ---- pictures ----
+
+CREATE FUNCTION @extschema@.vl_crop(image bytea, region box, margin real DEFAULT 0,
+                                    format text DEFAULT 'png')
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_rotate(image bytea, quarter_turns integer)
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_annotate(image bytea, boxes jsonb)
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_pages(image bytea)
+RETURNS TABLE (page integer, image bytea)
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 ROWS 10 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_crop(bytea, box, real, text) IS
+  'a region of an image, in pixels of the stored image, as PNG or JPEG';
+COMMENT ON FUNCTION @extschema@.vl_rotate(bytea, integer) IS
+  'an image upright and turned clockwise by quarter turns';
+COMMENT ON FUNCTION @extschema@.vl_annotate(bytea, jsonb) IS
+  'an image with boxes, points and labels drawn, as PNG';
+COMMENT ON FUNCTION @extschema@.vl_pages(bytea) IS
+  'the pages of a TIFF or PDF document, each as an image of its own';
 
 -- ---- what \df+ and \d+ say ----
 

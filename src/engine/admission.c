@@ -89,9 +89,12 @@ probe_images(admission *a, dsv_error *err)
 	for (int i = 0; i < r->nimages; i++)
 	{
 		dsv_image_info *info = &a->infos[i];
-		dsv_code	code = dsv_image_probe(r->images[i].data, r->images[i].len, &r->image, info, err);
+		dsv_code	code = dsv_image_probe(r->images[i].data, r->images[i].len, &r->image,
+										   &a->engine->options.poll, info, err);
 		bool		turned;
 
+		if (code == DSV_OK)
+			code = dsv_image_check_pages(info->pages, r->image.page, err);
 		if (code != DSV_OK)
 			return code;
 		turned = info->orientation >= 5 && !r->image.ignore_exif && !r->image.reference_decode;

@@ -204,6 +204,9 @@ typedef enum dsv_image_format
 	DSV_IMAGE_UNKNOWN = 0,
 	DSV_IMAGE_JPEG,
 	DSV_IMAGE_PNG,
+	DSV_IMAGE_TIFF,
+	DSV_IMAGE_WEBP,
+	DSV_IMAGE_PDF,				/* of scanned pages: one image a page */
 } dsv_image_format;
 
 typedef struct dsv_image_info
@@ -212,7 +215,8 @@ typedef struct dsv_image_info
 	int			width;			/* pixels as stored, before any orientation */
 	int			height;
 	int			orientation;	/* EXIF 1..8; 1 when absent */
-	int			pages;			/* 1 for JPEG and PNG */
+	int			pages;			/* of TIFF and PDF files; width, height and orientation are
+								 * those of the page asked for, else of the first */
 } dsv_image_info;
 
 /* Zeroed = defaults. */
@@ -224,18 +228,90 @@ typedef struct dsv_image_options
 	int			max_tiles;		/* local tiles at most; 0 = the model's own limit */
 	size_t		max_bytes;		/* of the file; 0 = no limit */
 	int64_t		max_pixels;		/* width x height; 0 = the engine's limit, 2^28 */
+	int			page;			/* from 1; 0 = the only one, and a file of several is an error */
 } dsv_image_options;
 
-/* Reads the headers only.  Errors: IMAGE, IMAGE_SIZE. */
+/* Reads the headers only; of a file of several pages, without options->page, those of the first.
+ * Errors: IMAGE, IMAGE_SIZE; TIFF and PDF LIMIT (pages); PDF UNSUPPORTED, IO, NOMEM, CANCELED. */
 dsv_code	dsv_image_probe(const void *data, size_t len, const dsv_image_options *options,
-							dsv_image_info *info, dsv_error *err);
+							const dsv_poll *poll, dsv_image_info *info, dsv_error *err);
 const char *dsv_image_format_name(dsv_image_format format);
+
+/* Whether a page (0 = not given) can be meant in an image of so many.  Errors: IMAGE. */
+dsv_code	dsv_image_check_pages(int pages, int page, dsv_error *err);
 
 /* Tiles that a picture of this size (after orientation) is cut into, and the
  * positions it takes in a prompt.  model NULL: the published models' geometry.
  * crop false: as one of three or more images. */
 void		dsv_image_layout(const dsv_model *model, int width, int height, int max_tiles,
 							 bool crop, int *cols, int *rows, int *tokens);
+
+/* ---- pictures: cut, turned, drawn on, written ---- */
+
+typedef struct dsv_picture dsv_picture;
+
+typedef struct dsv_bytes
+{
+	const void *data;
+	size_t		len;
+} dsv_bytes;
+
+/* What a function wrote, in memory of the dsv_mem that it was given */
+typedef struct dsv_blob
+{
+	void	   *data;
+	size_t		len;
+} dsv_blob;
+
+/*
+ * Decodes an image (one page of it) as it is stored; the orientation is kept in mind.  mem and
+ * poll must outlive the picture.  options: limits, page, reference_decode.
+ * Errors: IMAGE, IMAGE_SIZE, NOMEM, CANCELED, LIMIT, UNSUPPORTED, IO.
+ */
+dsv_code	dsv_picture_open(const dsv_bytes *file, const dsv_image_options *options, const dsv_poll *poll,
+							 const dsv_mem *mem, dsv_picture **out, dsv_error *err);
+void		dsv_picture_close(dsv_picture *picture);
+const dsv_image_info *dsv_picture_info(const dsv_picture *picture);
+
+/*
+ * Keeps what is in box (x1 y1 x2 y2, pixels of the stored picture, whole pixels around it),
+ * widened by margin times its own sides on each side.  Errors: INPUT (nothing is left).
+ */
+dsv_code	dsv_picture_crop(dsv_picture *picture, const double box[4], double margin, dsv_error *err);
+
+/* Turns the picture upright and from there by quarter turns, clockwise.  Errors: NOMEM, CANCELED. */
+dsv_code	dsv_picture_turn(dsv_picture *picture, int quarter_turns, dsv_error *err);
+
+typedef struct dsv_mark
+{
+	const char *label;			/* UTF-8 */
+	size_t		label_len;
+	double		px[4];			/* x1 y1 x2 y2, pixels of the stored picture; a point: x1 = x2, y1 = y2 */
+	double		score;			/* shown behind the label; negative = none */
+} dsv_mark;
+
+#define DSV_MAX_MARKS 1000
+
+/*
+ * Turns the picture upright and draws the marks: outlines, points, labels on plates, in sizes
+ * that follow the picture's.  font: path of a TrueType file.
+ * Errors: LIMIT (marks), IO and FORMAT (font), NOMEM, CANCELED.
+ */
+dsv_code	dsv_picture_annotate(dsv_picture *picture, const dsv_mark *marks, int nmarks, const char *font,
+								 dsv_error *err);
+
+/* Writes the picture as it stands: PNG (the smallest kind that loses nothing) or JPEG (quality 90).
+ * No orientation is written.  Errors: NOMEM, CANCELED. */
+dsv_code	dsv_picture_encode(const dsv_picture *picture, dsv_image_format format, dsv_blob *out,
+							   dsv_error *err);
+
+/*
+ * One page of a document as a file of its own: PNG, upright; the JPEG of a PDF page as it is,
+ * with an EXIF orientation put in where the page needs one.  Files that have no pages come back
+ * as they are.  options->page: from 1.  Errors: as dsv_picture_open.
+ */
+dsv_code	dsv_image_page(const dsv_bytes *file, const dsv_image_options *options, const dsv_poll *poll,
+						   const dsv_mem *mem, dsv_blob *out, dsv_error *err);
 
 /* SHA-256, lower-case hexadecimal with the final zero byte. */
 void		dsv_sha256_hex(const void *data, size_t len, char out[65]);
@@ -276,12 +352,6 @@ typedef struct dsv_turn
  */
 int			dsv_task_parts(const char *prompt, const char *user, size_t user_len,
 						   dsv_part parts[3]);
-
-typedef struct dsv_bytes
-{
-	const void *data;
-	size_t		len;
-} dsv_bytes;
 
 /* ---- grammars: what an answer may look like ---- */
 

@@ -35,16 +35,16 @@ static uint64 use_counter;
 
 /* ---- what the engine is given ---- */
 
-static void *
-engine_alloc(void *ud, size_t size)
+void *
+ContextAlloc(void *ud, size_t size)
 {
 	if (size > MaxAllocHugeSize)
 		return NULL;
 	return MemoryContextAllocExtended((MemoryContext) ud, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 }
 
-static void
-engine_free(void *ud, void *ptr)
+void
+ContextFree(void *ud, void *ptr)
 {
 	pfree(ptr);
 }
@@ -56,6 +56,27 @@ static struct
 	TimestampTz deadline;
 	dsv_sequence *seq;
 }			watched;
+
+static bool
+poll_flags(void *ud)
+{
+	return QueryCancelPending || ProcDiePending;
+}
+
+const dsv_poll InterruptPoll = {poll_flags, NULL};
+
+void
+ReportHelperError(const dsv_error *err)
+{
+	if (err->code == DSV_CANCELED)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
+	}
+	ReportEngineError(err);
+}
 
 /* Looks at flags and a clock, nothing that could raise an error through the engine. */
 static bool
@@ -220,7 +241,7 @@ open_slot(const ModelEntry *entry)
 		close_slot(slot);
 	/* what can be raised is raised before the slot is in use */
 	opened.context = AllocSetContextCreate(CurrentMemoryContext, "dsvl2 model", ALLOCSET_DEFAULT_SIZES);
-	opened.mem = (dsv_mem) {engine_alloc, engine_free, opened.context};
+	opened.mem = (dsv_mem) {ContextAlloc, ContextFree, opened.context};
 	strlcpy(opened.name, entry->name, NAMEDATALEN);
 	opened.path = MemoryContextStrdup(opened.context, entry->path);
 	if (dsv_model_open(ModelFolder(entry->path), &opened.mem, &opened.model, &err) != DSV_OK)

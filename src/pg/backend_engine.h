@@ -29,6 +29,16 @@ dsv_model  *OpenFolder(const char *folder);
 int			UnloadBackendModels(const char *name);
 bool		BackendModelIsOpen(const char *name);
 
+/* What the engine is given: memory of a context (ud), NULL when there is none, never an error */
+void	   *ContextAlloc(void *ud, size_t size);
+void		ContextFree(void *ud, void *ptr);
+
+/* For work without a model: stops it when an interrupt is pending */
+extern const dsv_poll InterruptPoll;
+
+/* After an error of such work: raises the interrupt, or the error. */
+void		ReportHelperError(const dsv_error *err) __attribute__((noreturn));
+
 /* What the engine's poll callback watches while a call runs */
 void		PollStart(int timeout_ms);
 void		PollWatch(dsv_sequence *seq);

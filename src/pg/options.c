@@ -46,6 +46,7 @@ static const OptionRule rules[] = {
 	{"exif", OPTION_BOOL, 0, 0, FIELD(image.ignore_exif)},
 	{"reference_decode", OPTION_BOOL, 0, 0, FIELD(image.reference_decode)},
 	{"tiles", OPTION_INT, 1, 1024, FIELD(image.max_tiles)},
+	{"page", OPTION_INT, 1, 10000, FIELD(image.page)},
 	{"system", OPTION_TEXT, 0, 0, FIELD(system)},
 	{"scores", OPTION_BOOL, 0, 0, FIELD(scores)},
 	{"timeout_ms", OPTION_INT, 0, 2147483647, FIELD(timeout_ms)},
@@ -212,12 +213,12 @@ ReadOptions(Jsonb *options, CallOptions *out)
 void
 AppendOptionsKey(StringInfo key, const CallOptions *options)
 {
-	appendStringInfo(key, "%d %.9g %.9g " UINT64_FORMAT " %.9g %d %d %d %d %zu " INT64_FORMAT " ",
+	appendStringInfo(key, "%d %.9g %.9g " UINT64_FORMAT " %.9g %d %d %d %d %zu " INT64_FORMAT " %d ",
 					 options->max_tokens, options->sampling.temperature, options->sampling.top_p,
 					 (uint64) options->sampling.seed, options->sampling.repetition_penalty,
 					 options->sampling.no_repeat_ngram, options->image.ignore_exif,
 					 options->image.reference_decode, options->image.max_tiles,
-					 options->image.max_bytes, (int64) options->image.max_pixels);
+					 options->image.max_bytes, (int64) options->image.max_pixels, options->image.page);
 	appendStringInfo(key, "%zu:%s ", options->system != NULL ? strlen(options->system) : 0,
 					 options->system != NULL ? options->system : "");
 	for (int i = 0; i < options->nstop; i++)

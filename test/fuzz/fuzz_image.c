@@ -26,7 +26,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dsv_image_options options = {.max_pixels = 1 << 18};
 	dsv_image_info probed;
 	dsv_error	err;
-	dsv_code	probe = dsv_image_probe(data, size, &options, &probed, &err);
+	dsv_code	probe = dsv_image_probe(data, size, &options, NULL, &probed, &err);
 
 	for (int reference = 0; reference <= 1; reference++)
 	{
