@@ -616,6 +616,7 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	if (seq->score.nnodes > 0)
 		dsv_score_fill(&seq->score, &a->candidates);
 	seq->keep_special = r->keep_special;
+	seq->no_logprobs = r->no_logprobs;
 	seq->cacheable = !r->no_prefix_cache;
 	seq->kernels = kern;
 	seq->usage.prompt_tokens = seq->nprompt;

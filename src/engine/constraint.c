@@ -32,7 +32,7 @@
 #define PATH (DSV_RUN + 2 * DSV_TRIE_DEPTH)
 
 /* For the encoder: its text, its tables, and what the regular expressions need */
-#define SCRATCH (128 * 1024)
+#define SCRATCH (64 * 1024)
 
 /* ---- states ---- */
 
@@ -55,11 +55,24 @@ forget_masks(dsv_constraint *c)
 	}
 }
 
+/* Where nothing has been written; the automaton may have to forget all states for it. */
+static int32_t
+first_state(dsv_constraint *c)
+{
+	int32_t		state = dsv_automaton_start(c->automaton);
+
+	if (state != DSV_STATE_FULL)
+		return state;
+	forget_masks(c);
+	dsv_automaton_restart(c->automaton, 0);
+	return dsv_automaton_start(c->automaton);
+}
+
 void
 dsv_constraint_reset(dsv_constraint *c)
 {
 	forget_masks(c);
-	c->path[0] = c->nprefix > 0 ? IN_PREFIX : dsv_automaton_start(c->automaton);
+	c->path[0] = c->nprefix > 0 ? IN_PREFIX : first_state(c);
 	c->settled = false;
 	c->broken = false;
 }
@@ -73,7 +86,7 @@ next_state(dsv_constraint *c, int32_t state, uint8_t byte)
 		return dsv_automaton_next(c->automaton, state, byte);
 	if (byte != (uint8_t) c->prefix[at])
 		return DSV_STATE_DEAD;
-	return at + 1 < c->nprefix ? state + 1 : dsv_automaton_start(c->automaton);
+	return at + 1 < c->nprefix ? state + 1 : first_state(c);
 }
 
 static bool
@@ -88,8 +101,7 @@ static void
 start_over(dsv_constraint *c, int n)
 {
 	bool		in_prefix = c->path[0] >= IN_PREFIX;
-	int32_t		state = dsv_automaton_restart(c->automaton,
-											  in_prefix ? dsv_automaton_start(c->automaton) : c->path[0]);
+	int32_t		state = dsv_automaton_restart(c->automaton, in_prefix ? first_state(c) : c->path[0]);
 
 	forget_masks(c);
 	if (!in_prefix)
@@ -118,7 +130,7 @@ extend(dsv_constraint *c, int at, uint8_t byte)
 
 /* ---- walking tries ---- */
 
-static bool walk(dsv_constraint *c, int first, int last, int shift, uint32_t *mask);
+static bool walk(dsv_constraint *c, int first, int last, int shift, int most, uint32_t *mask);
 
 /* An ordinary token may not go on with this byte at path[at]: it would begin a text that is
  * written as a special token there. */
@@ -130,18 +142,18 @@ is_blocked(dsv_constraint *c, int at, uint8_t byte)
 	if (!c->specials || !t->special_first[byte])
 		return false;
 	for (int i = t->other_end; i < t->nnodes; i = (int) t->nodes[i].skip)
-		if (t->nodes[i].byte == byte && walk(c, i, (int) t->nodes[i].skip, at, NULL))
+		if (t->nodes[i].byte == byte && walk(c, i, (int) t->nodes[i].skip, at, 0, NULL))
 			return true;
 	return false;
 }
 
 /*
  * Visits the nodes first .. last - 1, whole subtrees, that a text of the grammar can take; the
- * state before a node of depth d is path[d - 1 + shift].  Adds their tokens to the mask; without
- * one only says whether there is any.
+ * state before a node of depth d is path[d - 1 + shift].  Adds their tokens to the mask, if
+ * there is one.  True, and the walk ends, when there are more tokens than `most`.
  */
 static bool
-walk(dsv_constraint *c, int first, int last, int shift, uint32_t *mask)
+walk(dsv_constraint *c, int first, int last, int shift, int most, uint32_t *mask)
 {
 	const dsv_vocab_trie *t = c->trie;
 	const dsv_trie_node *nodes = t->nodes;
@@ -167,10 +179,11 @@ walk(dsv_constraint *c, int first, int last, int shift, uint32_t *mask)
 			i = (int) node.skip;
 			continue;
 		}
-		if (mask != NULL)
-			mask[node.token / 32] |= 1u << (node.token % 32);	/* of the spare bit when none ends here */
-		else if ((int) node.token < t->vocab)
+		most -= (int) node.token < t->vocab;
+		if (most < 0)
 			return true;
+		if (mask != NULL)
+			mask[node.token / 32] |= 1u << (node.token % 32);	/* the spare bit when none ends here */
 		i++;
 	}
 	return false;
@@ -242,44 +255,58 @@ mask_slot(const dsv_constraint *c)
 	return oldest;
 }
 
-static void
-make_mask(dsv_constraint *c, uint32_t *mask)
+/* False, and the mask is not whole, when some trie has more tokens than `most` to allow. */
+static bool
+make_mask(dsv_constraint *c, int most, uint32_t *mask)
 {
 	const dsv_vocab_trie *t = c->trie;
+	int			first = 0;
 
+	memset(mask, 0, (size_t) t->words * sizeof(*mask));
 	if (c->path[0] < IN_PREFIX && dsv_automaton_takes_text(c->automaton, c->path[0], DSV_PLAIN_CHARS))
 	{
+		if (most < t->vocab)
+			return false;
 		memcpy(mask, t->plain, (size_t) t->words * sizeof(*mask));
-		walk(c, t->plain_end, t->other_end, 0, mask);
+		first = t->plain_end;
 	}
-	else
-	{
-		memset(mask, 0, (size_t) t->words * sizeof(*mask));
-		walk(c, 0, t->other_end, 0, mask);
-	}
-	if (c->specials)
-		walk(c, t->other_end, t->nnodes, 0, mask);
+	if (walk(c, first, t->other_end, 0, most, mask) ||
+		(c->specials && walk(c, t->other_end, t->nnodes, 0, most, mask)))
+		return false;
 	mask[t->vocab / 32] &= ~(1u << (t->vocab % 32));
 	if (accepts(c, c->path[0]))
 		mask[c->end / 32] |= 1u << (c->end % 32);
+	return true;
+}
+
+static int
+count_tokens(const dsv_constraint *c, const uint32_t *mask)
+{
+	int			n = 0;
+
+	for (int i = 0; i < c->trie->words; i++)
+		n += __builtin_popcount(mask[i]);
+	return n;
 }
 
 const uint32_t *
-dsv_constraint_mask(dsv_constraint *c)
+dsv_constraint_mask(dsv_constraint *c, int most)
 {
 	int			slot = mask_slot(c);
 	uint32_t   *mask = c->masks + (size_t) slot * c->trie->words;
 
 	if (c->mask_state[slot] != c->path[0])
 	{
-		make_mask(c, mask);
-		c->mask_state[slot] = c->path[0];	/* the walk may have numbered the states anew */
+		/* the walk may number the states anew */
+		bool		whole = make_mask(c, most, mask);
+
+		c->mask_state[slot] = whole ? c->path[0] : -1;
+		if (!whole)
+			return NULL;
+		c->mask_tokens[slot] = count_tokens(c, mask);
 	}
 	c->mask_used[slot] = ++c->clock;
-	for (int i = 0; i < c->trie->words && !c->broken; i++)
-		if (mask[i] != 0)
-			return mask;
-	return NULL;
+	return !c->broken && c->mask_tokens[slot] > 0 && c->mask_tokens[slot] <= most ? mask : NULL;
 }
 
 /* ---- forced runs ---- */
@@ -364,7 +391,7 @@ reaches_beyond(dsv_constraint *c, const char *bytes, int len, int at)
 	{
 		int			node = len < t->depth ? find_node(t, ends[i], ends[i + 1], bytes, len) : -1;
 
-		if (node >= 0 && walk(c, node + 1, (int) t->nodes[node].skip, at - len, NULL))
+		if (node >= 0 && walk(c, node + 1, (int) t->nodes[node].skip, at - len, 0, NULL))
 			return true;
 	}
 	return false;

@@ -41,6 +41,7 @@ typedef struct dsv_constraint
 	bool		broken;			/* the automaton cannot hold the states of a walk */
 	uint32_t   *masks;			/* [DSV_MASKS][trie->words] */
 	int32_t		mask_state[DSV_MASKS];	/* or -1 */
+	int			mask_tokens[DSV_MASKS];
 	uint64_t	mask_used[DSV_MASKS];
 	uint64_t	clock;
 	char	   *scratch;		/* of the encoder */
@@ -60,8 +61,8 @@ bool		dsv_constraint_allows(dsv_constraint *c, int32_t token);
 bool		dsv_constraint_take(dsv_constraint *c, int32_t token);
 
 /* The tokens that may come next, a bit each (the end token included), valid until the next
- * call; NULL when there are none. */
-const uint32_t *dsv_constraint_mask(dsv_constraint *c);
+ * call; NULL when there are none or more than `most`, which takes time for as many only. */
+const uint32_t *dsv_constraint_mask(dsv_constraint *c, int most);
 
 /*
  * Tokens that must come next, without asking the model: takes and returns at most max, 0 when

@@ -412,6 +412,8 @@ typedef struct dsv_request
 	int			max_tokens;		/* of the answer; 0 = as many as the context holds */
 	bool		keep_special;	/* leave special tokens in the text (grounding) */
 	bool		no_prefix_cache;	/* neither use nor leave cached pages */
+	bool		no_logprobs;	/* dsv_result.logprobs stays NULL, which saves time: under a grammar
+								 * most of what the output matrix costs */
 
 	/* The answer is the model's dsv_answers.prefix (unless an assistant's turn goes before) and a
 	 * text of the grammar, or the beginning of one when it finishes with DSV_FINISH_LENGTH; or

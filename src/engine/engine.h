@@ -101,6 +101,8 @@ struct dsv_sequence
 	dsv_bytes  *stop;			/* [nstop], bytes in the arena */
 	int			nstop;
 	dsv_constraint constraint;	/* with an automaton when the request has a grammar */
+	bool		no_logprobs;
+	const uint32_t *few;		/* the only tokens whose logits are asked for next, or NULL */
 	dsv_score	score;			/* candidates, no answer is generated; or nnodes = 0 */
 	dsv_finish	finish;
 	dsv_usage	usage;

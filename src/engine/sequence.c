@@ -43,6 +43,9 @@ finish(dsv_sequence *seq, dsv_finish how)
 
 /* ---- choosing ---- */
 
+/* Up to this share of the vocabulary, logits of the allowed tokens alone are computed. */
+#define FEW_SHARE 32
+
 static void
 append(dsv_sequence *seq, int32_t token, float logprob, bool forced)
 {
@@ -116,7 +119,7 @@ choose(dsv_sequence *seq)
 		if (c->automaton == NULL || dsv_constraint_allows(c, token))
 			return token;
 	}
-	allowed = dsv_constraint_mask(c);
+	allowed = dsv_constraint_mask(c, seq->sampler.vocab);
 	if (allowed == NULL)
 		return -1;
 	return dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, allowed);
@@ -129,6 +132,7 @@ dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 	int			vocab = engine->model->config.language.vocab;
 	int32_t		token;
 
+	seq->few = NULL;
 	if (engine->options.trace != NULL)
 	{
 		dsv_trace_event event = {.stage = DSV_TRACE_LOGITS, .first_row = seq->nprompt + seq->nanswer - 1,
@@ -146,13 +150,16 @@ dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 		finish(seq, DSV_FINISH_STOP);
 		return DSV_OK;
 	}
-	append(seq, token, dsv_logprob(seq->logits, vocab, token), false);
+	if (seq->constraint.automaton != NULL && !dsv_constraint_take(&seq->constraint, token))
+		return fail_constraint(seq, err);
+	append(seq, token, seq->no_logprobs ? 0 : dsv_logprob(seq->logits, vocab, token), false);
 	if (add_text(seq, seq->nanswer - 1))
 		finish(seq, DSV_FINISH_STOP_STRING);
 	else if (seq->constraint.automaton != NULL)
 	{
-		dsv_constraint_take(&seq->constraint, token);
 		append_forced(seq);
+		if (seq->no_logprobs && seq->state == DSV_STATE_DECODE)
+			seq->few = dsv_constraint_mask(&seq->constraint, vocab / FEW_SHARE);
 	}
 	else if (seq->nanswer == seq->max_tokens)
 		finish(seq, DSV_FINISH_LENGTH);
@@ -238,7 +245,7 @@ dsv_sequence_result(dsv_sequence *seq)
 	r->text = seq->text.s;
 	seq->text.s[seq->text_end] = '\0';
 	r->tokens = seq->answer;
-	r->logprobs = seq->logprobs;
+	r->logprobs = seq->no_logprobs ? NULL : seq->logprobs;
 	r->forced = seq->forced;
 	r->ends = seq->ends;
 	r->ntokens = seq->nanswer;
@@ -331,6 +338,7 @@ dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforc
 	dsv_sampler_rewind(&seq->sampler, seq->answer, seq->nanswer);
 	seq->finish = DSV_FINISH_NONE;
 	seq->state = DSV_STATE_DECODE;
+	seq->few = NULL;
 
 	/* the last token is fed again: its logits are gone */
 	seq->fed = dsv_max(dsv_min(dsv_min(seq->fed, keep), seq->nanswer - 1), 0);

@@ -4,6 +4,7 @@
  *		sequences.  Nothing is allocated here, and everything that outlives a step is in
  *		the sequences and the pages.
  */
+#include <math.h>
 #include <string.h>
 
 #include "engine.h"
@@ -292,6 +293,66 @@ gather_rows(dsv_engine *engine, decode_pass *p, dsv_sequence **owner)
 	return n;
 }
 
+/* ---- logits of few tokens ---- */
+
+#define FEW_WORDS 64			/* of the set, for one task */
+
+typedef struct few_job
+{
+	const dsv_matrix *w;
+	const float *h;
+	const uint32_t *few;
+	float	   *logits;
+} few_job;
+
+static void
+few_task(void *ud, int task, int worker)
+{
+	const few_job *job = ud;
+	int			end = dsv_min((task + 1) * FEW_WORDS, job->w->rows / 32 + 1);
+
+	for (int i = task * FEW_WORDS; i < end; i++)
+		for (uint32_t bits = job->few[i]; bits != 0; bits &= bits - 1)
+		{
+			int			id = i * 32 + __builtin_ctz(bits);
+
+			kern->gemm_nt(job->h, job->w->cols, dsv_matrix_row(job->w, id), job->w->dtype, job->w->cols, NULL,
+						  job->logits + id, 1, 1, 1, job->w->cols);
+		}
+}
+
+/* logits[vocab] of one row, -inf but for the tokens of a set: for those the same bits as
+ * output_logits() has. */
+static void
+few_logits(dsv_engine *engine, const float *x, const uint32_t *few, float *h, float *logits)
+{
+	const dsv_model *model = engine->model;
+	const dsv_matrix *w = &model->weights.lm_head;
+	few_job		job = {w, h, few, logits};
+	int			words = w->rows / 32 + 1;
+	double		tokens = 0;
+
+	for (int i = 0; i < w->rows; i++)
+		logits[i] = -INFINITY;
+	for (int i = 0; i < words; i++)
+		tokens += __builtin_popcount(few[i]);
+	dsv_rms_norm_rows(&engine->compute, x, w->cols, 1, w->cols, model->weights.final_norm,
+					  model->config.language.rms_eps, h, w->cols);
+	dsv_parallel(&engine->compute, dsv_ceil_div(words, FEW_WORDS), tokens * w->cols, few_task, &job);
+}
+
+/* Rows from the i-th on whose logits are computed together */
+static int
+rows_together(dsv_sequence **owner, int i, int n)
+{
+	int			rows = 1;
+
+	if (owner[i]->few == NULL)
+		while (i + rows < n && rows < DSV_LOGIT_ROWS && owner[i + rows]->few == NULL)
+			rows++;
+	return rows;
+}
+
 /* A sequence that fails here does not keep the others from going on. */
 static dsv_code
 advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
@@ -301,13 +362,17 @@ advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
 	dsv_sequence *owner[DSV_DECODE_ROWS];
 	int			n = gather_rows(engine, p, owner);
 	dsv_code	code = DSV_OK;
+	int			rows;
 
-	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
+	for (int i = 0; i < n; i += rows)
 	{
-		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
+		const float *x = engine->decode_x + (size_t) i * hidden;
 
-		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
-					  engine->decode_logits);
+		rows = rows_together(owner, i, n);
+		if (owner[i]->few != NULL)
+			few_logits(engine, x, owner[i]->few, engine->language.h, engine->decode_logits);
+		else
+			output_logits(engine, x, rows, engine->language.h, engine->decode_logits);
 		for (int r = 0; r < rows; r++)
 		{
 			dsv_code	one = take_logits(owner[i + r], engine->decode_logits + (size_t) r * vocab,

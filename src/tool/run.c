@@ -12,7 +12,7 @@
 #define TASK_NONE DSV_TASK_COUNT	/* the last choice: plain question */
 
 static const char *const task_names[] = {"ocr", "markdown", "describe", "ask", "ground",
-"ground_answer", "none", NULL};
+"ground_answer", "extract", "is", "classify", "table", "chart", "none", NULL};
 
 typedef struct run_options
 {
@@ -220,6 +220,7 @@ answer(dsv_engine *engine, const run_options *o, const char *prompt, const char 
 	dsv_error	err;
 
 	request.grammar = grammar;
+	request.no_logprobs = !o->json;
 	request.image.max_tiles = o->max_tiles;
 	request.image.reference_decode = o->reference_decode;
 	request.image.ignore_exif = o->ignore_exif;

@@ -126,7 +126,8 @@ check_equal(dsv_sequence *a, dsv_sequence *b)
 	assert_int_equal(x->ntokens, y->ntokens);
 	assert_int_equal(x->finish, y->finish);
 	assert_memory_equal(x->tokens, y->tokens, x->ntokens * sizeof(int32_t));
-	assert_memory_equal(x->logprobs, y->logprobs, x->ntokens * sizeof(float));
+	if (y->logprobs != NULL)
+		assert_memory_equal(x->logprobs, y->logprobs, x->ntokens * sizeof(float));
 	assert_memory_equal(x->forced, y->forced, x->ntokens * sizeof(bool));
 	assert_int_equal(x->len, y->len);
 	assert_memory_equal(x->text, y->text, x->len);
@@ -141,7 +142,8 @@ typedef struct models_open
 	dsv_engine *two;
 } models_open;
 
-/* A greedy and a hot answer together, then each alone with other threads */
+/* A greedy and a hot answer together, then each alone with other threads, with and without
+ * log-probabilities */
 static int
 ask_model(models_open *m, int i, const json_t *schema, const dsv_grammar *grammar)
 {
@@ -163,12 +165,15 @@ ask_model(models_open *m, int i, const json_t *schema, const dsv_grammar *gramma
 	finish_all(m->one);
 	for (int k = 0; k < 2; k++)
 		finished += check_answer(m->one, schema, grammar, together[k], requests[k].max_tokens);
-	for (int k = 0; k < 2 && i % 5 == 0; k++)
+	for (int k = 0; k < 4 && i % 5 < 2; k++)
 	{
-		dsv_sequence *alone = submit_prompt(m->two, (uint32_t) (i + k), &requests[k]);
+		dsv_sequence *alone;
 
+		requests[k % 2].no_logprobs = k > 1;
+		alone = submit_prompt(m->two, (uint32_t) (i + k % 2), &requests[k % 2]);
 		finish_all(m->two);
-		check_equal(together[k], alone);
+		check_equal(together[k % 2], alone);
+		assert_int_equal(dsv_sequence_result(alone)->logprobs == NULL, k > 1);
 		dsv_sequence_release(alone);
 	}
 	for (int k = 0; k < 2; k++)

@@ -127,6 +127,19 @@ take(fixture *f, int32_t token, dsv_text *text)
 	assert_true(dsv_text_add(NULL, text, bytes, len));
 }
 
+static void
+take_text(fixture *f, const char *text)
+{
+	dsv_span	span = {text, strlen(text), false};
+	dsv_tokens	tokens = {0};
+	dsv_error	err = {0};
+
+	check_ok(dsv_tokenizer_encode(f->tok, &span, 1, NULL, &tokens, &err), &err);
+	for (size_t i = 0; i < tokens.n; i++)
+		assert_true(dsv_constraint_take(&f->c, tokens.ids[i]));
+	free(tokens.ids);
+}
+
 static const char *const mask_schemas[] = {
 	"{\"type\": \"string\"}",
 	"{\"type\": \"string\", \"maxLength\": 20}",
@@ -144,7 +157,7 @@ static const char *const mask_schemas[] = {
 static void
 check_mask(fixture *f)
 {
-	const uint32_t *mask = dsv_constraint_mask(&f->c);
+	const uint32_t *mask = dsv_constraint_mask(&f->c, f->trie.vocab);
 
 	for (int32_t t = 0; t < f->trie.vocab; t++)
 		if (dsv_constraint_allows(&f->c, t) != has(mask, t))
@@ -154,7 +167,7 @@ check_mask(fixture *f)
 
 			fail_msg("token %d, \"%.*s\", is %s the mask", t, (int) len, bytes, has(mask, t) ? "in" : "not in");
 		}
-	assert_ptr_equal(dsv_constraint_mask(&f->c), mask);
+	assert_ptr_equal(dsv_constraint_mask(&f->c, f->trie.vocab), mask);
 }
 
 static void
@@ -175,7 +188,7 @@ check_masks(const char *tokenizer, const char *prefix, int answers, int tokens)
 			int32_t		token;
 
 			check_mask(&f);
-			token = random_token(&f, dsv_constraint_mask(&f.c), &r);
+			token = random_token(&f, dsv_constraint_mask(&f.c, f.trie.vocab), &r);
 			if (token == f.end)
 				break;
 			take(&f, token, &text);
@@ -194,6 +207,62 @@ test_masks(void **state)
 	check_masks(TINY_TOKENIZER, " ", 6, 40);
 	check_masks(SMALL "/tokenizer.json", "", 6, 40);
 	check_masks(FULL_SIZE, " ", 1, 8);
+}
+
+/* Strings that leave room for about as many characters as a plain token has at most */
+static void
+test_room_for_text(void **state)
+{
+	fixture		f;
+	int			tokens[DSV_PLAIN_CHARS + 3];
+
+	open_fixture(&f, FULL_SIZE, "", false);
+	for (int max = DSV_PLAIN_CHARS - 2; max < DSV_PLAIN_CHARS + 3; max++)
+	{
+		char		schema[100];
+		dsv_grammar *grammar;
+
+		snprintf(schema, sizeof(schema), "{\"type\": \"string\", \"maxLength\": %d}", max);
+		grammar = schema_grammar(schema);
+		start(&f, grammar, DSV_AUTOMATON_MEMORY);
+		take_text(&f, "\"");
+		check_mask(&f);
+		tokens[max] = count(&f, dsv_constraint_mask(&f.c, f.trie.vocab));
+		dsv_grammar_free(grammar);
+	}
+	/* there are tokens that just fit */
+	assert_true(tokens[DSV_PLAIN_CHARS - 2] < tokens[DSV_PLAIN_CHARS - 1]);
+	assert_true(tokens[DSV_PLAIN_CHARS - 1] < tokens[DSV_PLAIN_CHARS]);
+	close_fixture(&f);
+}
+
+/* Labels of boxes are free text, too, but for what begins a special token. */
+static void
+test_masks_of_boxes(void **state)
+{
+	fixture		f;
+	rng			r = {5};
+	dsv_grammar *grammar;
+	dsv_error	err = {0};
+
+	check_ok(dsv_grammar_for_boxes(NULL, 2, NULL, &grammar, &err), &err);
+	for (int specials = 0; specials < 2; specials++)
+	{
+		open_fixture(&f, FULL_SIZE, " ", specials);
+		start(&f, grammar, DSV_AUTOMATON_MEMORY);
+		for (int n = 0; n < 25; n++)
+		{
+			int32_t		token;
+
+			check_mask(&f);
+			token = random_token(&f, dsv_constraint_mask(&f.c, f.trie.vocab), &r);
+			if (token == f.end)
+				break;
+			assert_true(dsv_constraint_take(&f.c, token));
+		}
+		close_fixture(&f);
+	}
+	dsv_grammar_free(grammar);
 }
 
 /* An automaton that starts over all the time leads to the same answers. */
@@ -224,7 +293,7 @@ test_little_memory(void **state)
 		assert_int_equal(nforced[0], nforced[1]);
 		assert_memory_equal(forced[0], forced[1], (size_t) nforced[0] * sizeof(int32_t));
 		for (int i = 0; i < 2; i++)
-			mask[i] = dsv_constraint_mask(&f[i].c);
+			mask[i] = dsv_constraint_mask(&f[i].c, f[i].trie.vocab);
 		forgot += dsv_automaton_states(f[1].c.automaton) < states;
 		assert_non_null(mask[1]);
 		for (int32_t t = 0; t < f[0].trie.vocab; t++)
@@ -268,19 +337,6 @@ check_forced(fixture *f, const char *expected)
 }
 
 static void
-take_text(fixture *f, const char *text)
-{
-	dsv_span	span = {text, strlen(text), false};
-	dsv_tokens	tokens = {0};
-	dsv_error	err = {0};
-
-	check_ok(dsv_tokenizer_encode(f->tok, &span, 1, NULL, &tokens, &err), &err);
-	for (size_t i = 0; i < tokens.n; i++)
-		assert_true(dsv_constraint_take(&f->c, tokens.ids[i]));
-	free(tokens.ids);
-}
-
-static void
 test_forced(void **state)
 {
 	dsv_grammar *grammar = schema_grammar("{\"type\": \"object\", \"required\": [\"merchant\", \"total\", \"unit\"],"
@@ -292,13 +348,13 @@ test_forced(void **state)
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
 	/* the quote is held back: it may be one token with what follows, `"$` for example */
 	check_forced(&f, " {\"\nmer\nchant\n\":\n");
-	assert_true(count(&f, dsv_constraint_mask(&f.c)) > 20);
+	assert_true(count(&f, dsv_constraint_mask(&f.c, f.trie.vocab)) > 20);
 	take_text(&f, " \"");
 	check_forced(&f, "");
 	take_text(&f, "Acme \",");
 	/* so is the space in front of a number, as there is ` -` */
 	check_forced(&f, " \"\ntotal\n\":\n");
-	assert_int_equal(count(&f, dsv_constraint_mask(&f.c)), 2);
+	assert_int_equal(count(&f, dsv_constraint_mask(&f.c, f.trie.vocab)), 2);
 	take_text(&f, " 12");
 	check_forced(&f, "");
 	take_text(&f, ".5,");
@@ -308,7 +364,7 @@ test_forced(void **state)
 	assert_false(dsv_constraint_ended(&f.c));
 	check_forced(&f, "D\n\"}\n");
 	assert_true(dsv_constraint_ended(&f.c));
-	assert_true(has(dsv_constraint_mask(&f.c), f.end));
+	assert_true(has(dsv_constraint_mask(&f.c, f.trie.vocab), f.end));
 	close_fixture(&f);
 	dsv_grammar_free(grammar);
 }
@@ -370,7 +426,7 @@ test_special(void **state)
 	less = tokens.ids[0];
 	free(tokens.ids);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
-	mask = dsv_constraint_mask(&f.c);
+	mask = dsv_constraint_mask(&f.c, f.trie.vocab);
 	assert_int_equal(count(&f, mask), 1);
 	assert_true(has(mask, ref) && dsv_constraint_allows(&f.c, ref) && !dsv_constraint_allows(&f.c, less));
 	assert_true(dsv_constraint_take(&f.c, ref));
@@ -405,12 +461,12 @@ test_end(void **state)
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
 	assert_false(dsv_constraint_allows(&f.c, f.end));
 	take_text(&f, "ab");
-	assert_true(dsv_constraint_allows(&f.c, f.end) && has(dsv_constraint_mask(&f.c), f.end));
+	assert_true(dsv_constraint_allows(&f.c, f.end) && has(dsv_constraint_mask(&f.c, f.trie.vocab), f.end));
 	assert_false(dsv_constraint_take(&f.c, f.end));
 	assert_false(dsv_constraint_ended(&f.c));
 	take_text(&f, "ab");
 	assert_true(dsv_constraint_ended(&f.c));
-	assert_int_equal(count(&f, dsv_constraint_mask(&f.c)), 1);
+	assert_int_equal(count(&f, dsv_constraint_mask(&f.c, f.trie.vocab)), 1);
 	close_fixture(&f);
 	dsv_grammar_free(grammar);
 }
@@ -427,7 +483,7 @@ test_dead_end(void **state)
 	dsv_vocab_trie_free(&f.trie, NULL);
 	check_ok(dsv_vocab_trie_init(&f.trie, f.tok, 20, f.end, NULL, &err), &err);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
-	assert_null(dsv_constraint_mask(&f.c));
+	assert_null(dsv_constraint_mask(&f.c, f.trie.vocab));
 	close_fixture(&f);
 	dsv_grammar_free(grammar);
 }
@@ -437,6 +493,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_masks),
+		cmocka_unit_test(test_room_for_text),
+		cmocka_unit_test(test_masks_of_boxes),
 		cmocka_unit_test(test_little_memory),
 		cmocka_unit_test(test_forced),
 		cmocka_unit_test(test_long_run),
