@@ -233,6 +233,16 @@ COMMENT ON FUNCTION @extschema@.vl_extract_rows(bytea, text, text, jsonb) IS
 COMMENT ON FUNCTION @extschema@.vl_schema_of(regtype) IS
   'the JSON Schema by which vl_extract_as reads values of a type';
 
+-- ---- long pages ----
+
+CREATE FUNCTION @extschema@.vl_ocr_strips(image bytea, overlap real DEFAULT 0.1, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS TABLE (strip integer, region box, "text" text)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 5 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ocr_strips(bytea, real, text, jsonb) IS
+  'text of a long page, read strip by strip: what each strip says that the one above does not';
+
 -- ---- triggers ----
 
 CREATE FUNCTION @extschema@.vl_extract_trigger()

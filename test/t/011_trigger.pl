@@ -158,6 +158,16 @@ foreach my $form ('error', 'null', 'warning')
 	like($said, qr/COPY receipts, line 2/, 'the line is told') if $form eq 'error';
 }
 
+# ---- a long page, strip by strip, is canceled as fast ----
+
+load_noise($node, 'tall', 1, 400, 20000);
+$text = $session->query(q{SET statement_timeout = 1000; SELECT extract(epoch FROM clock_timestamp());
+	SELECT count(*) FROM tall, vl_ocr_strips(scan, options => '{"on_error": "null"}');
+	SELECT extract(epoch FROM clock_timestamp()); RESET statement_timeout});
+is(sqlstate($text), '57014', 'vl_ocr_strips is canceled');
+my ($from, $to) = $text =~ /^([\d.]+)$/mg;
+cmp_ok($to - $from, '<', 1 + BOUND, 'and stops soon');
+
 $session->quit;
 $watcher->quit;
 $node->stop;
