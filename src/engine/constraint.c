@@ -12,8 +12,8 @@
  * its last bytes are tokenised may depend on what follows (` "` and `$` may be one token, which
  * the model would have chosen).  So the run ends at the first boundary of its tokens from which
  * some one token could reach beyond the run's end and still obey the grammar.  What is held back
- * is left to the model, and as the state is that of before those bytes, the mask there has just
- * the tokens that spell them, reach beyond them, or begin them.
+ * is left to the model: it chooses among the tokens that begin with those bytes.  Where more than
+ * one token is held back, shorter ones may come, too.
  *
  * When the automaton's memory is full it forgets all states but the answer's, and with them the
  * masks; the walk in progress finds its states again by their bytes.  No result depends on when
@@ -74,6 +74,7 @@ dsv_constraint_reset(dsv_constraint *c)
 	forget_masks(c);
 	c->path[0] = c->nprefix > 0 ? IN_PREFIX : first_state(c);
 	c->settled = false;
+	c->held = -1;
 	c->broken = false;
 }
 
@@ -117,10 +118,12 @@ start_over(dsv_constraint *c, int n)
 	}
 }
 
-/* path[at + 1] = the state behind path[at] and a byte; false when that is dead. */
+/* path[at + 1] = the state behind path[at] and a byte; false when that is dead, or c->broken. */
 static bool
 extend(dsv_constraint *c, int at, uint8_t byte)
 {
+	if (c->broken)
+		return false;
 	c->bytes[at] = byte;
 	c->path[at + 1] = next_state(c, c->path[at], byte);
 	if (c->path[at + 1] == DSV_STATE_FULL)
@@ -176,6 +179,8 @@ walk(dsv_constraint *c, int first, int last, int shift, int most, uint32_t *mask
 		if ((state < 0 && (state == DSV_STATE_DEAD || !extend(c, at, node.byte))) ||
 			(blocks && is_blocked(c, at, node.byte)))
 		{
+			if (c->broken)
+				break;
 			i = (int) node.skip;
 			continue;
 		}
@@ -211,7 +216,14 @@ follow(dsv_constraint *c, int at, int32_t token)
 bool
 dsv_constraint_allows(dsv_constraint *c, int32_t token)
 {
-	return token == c->end ? accepts(c, c->path[0]) : follow(c, 0, token) > 0;
+	int			len;
+	size_t		least;
+
+	if (token == c->end)
+		return accepts(c, c->path[0]);
+	len = follow(c, 0, token);
+	dsv_tokenizer_bytes(c->tok, c->held, &least);
+	return len > 0 && len >= (int) least;
 }
 
 bool
@@ -223,13 +235,14 @@ dsv_constraint_take(dsv_constraint *c, int32_t token)
 		return false;
 	c->path[0] = c->path[len];
 	c->settled = false;
+	c->held = -1;
 	return true;
 }
 
 bool
 dsv_constraint_ended(dsv_constraint *c)
 {
-	if (!accepts(c, c->path[0]))
+	if (c->broken || !accepts(c, c->path[0]))
 		return false;
 	for (int b = 0; b < 256; b++)
 		if (extend(c, 0, (uint8_t) b))
@@ -239,6 +252,31 @@ dsv_constraint_ended(dsv_constraint *c)
 
 /* ---- masks ---- */
 
+/* The node at which the bytes end in the plain or the other trie, or -1 */
+static int
+find_node(const dsv_vocab_trie *t, bool plain, const char *bytes, int len)
+{
+	int			first = plain ? 0 : t->plain_end;
+	int			last = plain ? t->plain_end : t->other_end;
+	int			depth = 0;
+
+	while (first < last)
+	{
+		dsv_trie_node node = t->nodes[first];
+
+		if (node.byte != (uint8_t) bytes[depth])
+		{
+			first = (int) node.skip;
+			continue;
+		}
+		if (++depth == len)
+			return first;
+		last = (int) node.skip;
+		first++;
+	}
+	return -1;
+}
+
 /* The slot of a remembered mask, or of the one that was not used for longest */
 static int
 mask_slot(const dsv_constraint *c)
@@ -247,12 +285,30 @@ mask_slot(const dsv_constraint *c)
 
 	for (int i = 0; i < DSV_MASKS; i++)
 	{
-		if (c->mask_state[i] == c->path[0])
+		if (c->mask_state[i] == c->path[0] && c->mask_held[i] == c->held)
 			return i;
 		if (c->mask_used[i] < c->mask_used[oldest])
 			oldest = i;
 	}
 	return oldest;
+}
+
+/* Tokens that only begin what the token held back has */
+static void
+clear_shorter(dsv_constraint *c, uint32_t *mask)
+{
+	const dsv_vocab_trie *t = c->trie;
+	size_t		len;
+	const char *bytes = dsv_tokenizer_bytes(c->tok, c->held, &len);
+
+	for (int n = 1; n < (int) len; n++)
+		for (int plain = 0; plain < 2; plain++)
+		{
+			int			node = find_node(t, plain, bytes, n);
+
+			if (node >= 0)
+				mask[t->nodes[node].token / 32] &= ~(1u << (t->nodes[node].token % 32));
+		}
 }
 
 /* False, and the mask is not whole, when some trie has more tokens than `most` to allow. */
@@ -273,6 +329,7 @@ make_mask(dsv_constraint *c, int most, uint32_t *mask)
 	if (walk(c, first, t->other_end, 0, most, mask) ||
 		(c->specials && walk(c, t->other_end, t->nnodes, 0, most, mask)))
 		return false;
+	clear_shorter(c, mask);
 	mask[t->vocab / 32] &= ~(1u << (t->vocab % 32));
 	if (accepts(c, c->path[0]))
 		mask[c->end / 32] |= 1u << (c->end % 32);
@@ -295,12 +352,13 @@ dsv_constraint_mask(dsv_constraint *c, int most)
 	int			slot = mask_slot(c);
 	uint32_t   *mask = c->masks + (size_t) slot * c->trie->words;
 
-	if (c->mask_state[slot] != c->path[0])
+	if (c->mask_state[slot] != c->path[0] || c->mask_held[slot] != c->held)
 	{
 		/* the walk may number the states anew */
 		bool		whole = make_mask(c, most, mask);
 
 		c->mask_state[slot] = whole ? c->path[0] : -1;
+		c->mask_held[slot] = c->held;
 		if (!whole)
 			return NULL;
 		c->mask_tokens[slot] = count_tokens(c, mask);
@@ -357,39 +415,15 @@ forced_bytes(dsv_constraint *c, char run[DSV_RUN])
 	return whole;
 }
 
-/* First of the nodes first .. last - 1 at which the bytes end, or -1 */
-static int
-find_node(const dsv_vocab_trie *t, int first, int last, const char *bytes, int len)
-{
-	int			depth = 0;
-
-	while (first < last)
-	{
-		dsv_trie_node node = t->nodes[first];
-
-		if (node.byte != (uint8_t) bytes[depth])
-		{
-			first = (int) node.skip;
-			continue;
-		}
-		if (++depth == len)
-			return first;
-		last = (int) node.skip;
-		first++;
-	}
-	return -1;
-}
-
 /* Some ordinary token begins with these bytes, which led to path[at], and goes on beyond them. */
 static bool
 reaches_beyond(dsv_constraint *c, const char *bytes, int len, int at)
 {
 	const dsv_vocab_trie *t = c->trie;
-	const int	ends[3] = {0, t->plain_end, t->other_end};
 
-	for (int i = 0; i < 2; i++)
+	for (int plain = 0; plain < 2; plain++)
 	{
-		int			node = len < t->depth ? find_node(t, ends[i], ends[i + 1], bytes, len) : -1;
+		int			node = len < t->depth ? find_node(t, plain, bytes, len) : -1;
 
 		if (node >= 0 && walk(c, node + 1, (int) t->nodes[node].skip, at - len, 0, NULL))
 			return true;
@@ -445,6 +479,8 @@ dsv_constraint_force(dsv_constraint *c, int32_t *out, int max)
 		count++;
 		at += (int) len;
 	}
+	if (count == 0 && n == (int) span.len && tokens.n == 1)
+		c->held = tokens.ids[0];
 	c->path[0] = c->path[at];
 	c->settled = count == 0;
 	return count;

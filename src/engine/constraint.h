@@ -38,9 +38,12 @@ typedef struct dsv_constraint
 	int32_t    *path;			/* states; [0] is the answer's, those behind it are a walk's */
 	uint8_t    *bytes;			/* [i] leads from path[i] to path[i + 1] */
 	bool		settled;		/* nothing is forced in this state */
+	int32_t		held;			/* the one token that a run holds back, or -1: what comes next begins
+								 * with its bytes */
 	bool		broken;			/* the automaton cannot hold the states of a walk */
 	uint32_t   *masks;			/* [DSV_MASKS][trie->words] */
 	int32_t		mask_state[DSV_MASKS];	/* or -1 */
+	int32_t		mask_held[DSV_MASKS];
 	int			mask_tokens[DSV_MASKS];
 	uint64_t	mask_used[DSV_MASKS];
 	uint64_t	clock;
@@ -61,7 +64,8 @@ bool		dsv_constraint_allows(dsv_constraint *c, int32_t token);
 bool		dsv_constraint_take(dsv_constraint *c, int32_t token);
 
 /* The tokens that may come next, a bit each (the end token included), valid until the next
- * call; NULL when there are none or more than `most`, which takes time for as many only. */
+ * call; NULL when there are none or more than `most`, which takes time for as many only.  Asked
+ * for, as dsv_constraint_allows, where dsv_constraint_force returns 0. */
 const uint32_t *dsv_constraint_mask(dsv_constraint *c, int most);
 
 /*

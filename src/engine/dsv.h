@@ -570,8 +570,9 @@ void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
- * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of pictures add their rows, but
- * not the few hundred bytes of bookkeeping of each picture nor its pixels. */
+ * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of
+ * pictures add their rows, but not the few hundred bytes of bookkeeping of each picture nor its
+ * pixels. */
 typedef struct dsv_memory
 {
 	size_t		scratch;
@@ -599,9 +600,11 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 
 /*
  * One bounded piece of work: a tile, a layer of a prefill, or a pass over the tokens that
- * decoding sequences have not fed to the model yet (one each, more after a rewind).  DSV_OK with nothing to do.  CANCELED: the poll callback
- * stopped the piece, and every sequence in it has failed; the engine goes on.  SCHEMA: no token
- * can spell what a sequence's grammar asks for; that sequence has failed, the others go on.
+ * decoding sequences have not fed to the model yet (one each, more after a rewind or where a
+ * grammar leaves no choice).  DSV_OK with nothing to do.  CANCELED: the poll callback stopped the
+ * piece, and every sequence in it has failed; the engine goes on.  SCHEMA: no token can spell what
+ * a sequence's grammar asks for, LIMIT: its states do not fit into memory; that sequence has
+ * failed, the others go on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);
 bool		dsv_engine_runnable(const dsv_engine *engine);
@@ -614,9 +617,9 @@ const dsv_result *dsv_sequence_result(dsv_sequence *seq);
 const int32_t *dsv_sequence_prompt(const dsv_sequence *seq, int *ntokens);
 void		dsv_sequence_cancel(dsv_sequence *seq);
 
-/* Back to the first `keep` tokens of the answer, to decode on from there (greedily
- * the same, or after force, which appends tokens; a grammar must allow them).  Errors: INPUT, and
- * those of a step. */
+/* Back to the first `keep` tokens of the answer, to decode on from there (greedily the same,
+ * unless a forced run is cut inside a character; or after force, which appends tokens that a
+ * grammar must allow).  Errors: INPUT, and those of a step. */
 dsv_code	dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforce,
 								dsv_error *err);
 void		dsv_sequence_release(dsv_sequence *seq);

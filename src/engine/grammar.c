@@ -37,6 +37,18 @@ max_u8(uint8_t a, uint8_t b)
 	return a > b ? a : b;
 }
 
+/* A loop that is called has all of its rounds before it, one that a body led to may be at its last:
+ * whoever got there was through a body already. */
+static uint8_t
+height_of_callee(const dsv_builder *b, uint32_t callee)
+{
+	const dsv_node *n = &b->nodes[callee];
+
+	if (n->kind != DSV_NODE_LOOP || n->min == 0)
+		return n->height;
+	return max_u8(n->height, b->nodes[b->edges[n->edge].to].height);
+}
+
 static uint8_t
 height_of(const dsv_builder *b, const dsv_node *n)
 {
@@ -52,11 +64,10 @@ height_of(const dsv_builder *b, const dsv_node *n)
 					height = b->nodes[e[i].to].height;
 			return height;
 		case DSV_NODE_CALL:
-			return max_u8(deeper(b->nodes[e[0].to].height, e[0].deeper), b->nodes[e[1].to].height);
+			return max_u8(deeper(height_of_callee(b, e[0].to), e[0].deeper),
+						  b->nodes[e[1].to].height);
 		case DSV_NODE_LOOP:
-			if (n->min == 0)
-				return b->nodes[e[1].to].height;
-			return max_u8(b->nodes[e[0].to].height, b->nodes[e[1].to].height);
+			return b->nodes[e[1].to].height;
 		case DSV_NODE_END:
 			break;
 	}
@@ -156,7 +167,8 @@ find_heights(graph *g, dsv_builder *b)
 		uint32_t	node = dequeue(g);
 		uint8_t		height = height_of(b, &b->nodes[node]);
 
-		if (height == b->nodes[node].height)
+		/* a caller looks at the body of a loop as well */
+		if (height == b->nodes[node].height && b->nodes[node].kind != DSV_NODE_LOOP)
 			continue;
 		b->nodes[node].height = height;
 		enqueue_predecessors(g, node);

@@ -94,9 +94,11 @@ typedef struct magnitude
 	digits		hi;
 	int			fraction;
 	uint32_t	next;
-	uint32_t	memo_whole[DSV_NUMBER_DIGITS + 2][3][3];
+	uint32_t	memo_whole[DSV_NUMBER_DIGITS + 2][3][3];	/* or UNKNOWN */
 	uint32_t	memo_fraction[DSV_NUMBER_DIGITS + 1][2][2];
 } magnitude;
+
+#define UNKNOWN UINT32_MAX
 
 static void
 take_digits(dsv_wide x, int fraction, digits *out)
@@ -164,8 +166,10 @@ after_fraction(magnitude *m, int n, bool tight_lo, bool tight_hi)
 	if (tight_hi && all_digits(&m->hi, m->hi.whole + n, m->hi.whole + m->fraction, 9))
 		tight_hi = false;
 	memo = &m->memo_fraction[n][tight_lo][tight_hi];
-	if (*memo != DSV_NODE_NONE || m->b->code != DSV_OK)
+	if (*memo != UNKNOWN)
 		return *memo;
+	if (m->b->code != DSV_OK)
+		return DSV_NODE_NONE;
 	if (n < m->fraction)
 		more = fraction_digit(m, n, tight_lo, tight_hi);
 	*memo = dsv_node_either(m->b, more, may_end(m, n, tight_lo) ? m->next : DSV_NODE_NONE);
@@ -235,8 +239,10 @@ after_whole(magnitude *m, int n, int with_lo, int with_hi)
 	if (with_hi == EQUAL && all_digits(&m->hi, n, m->hi.whole + m->fraction, 9))
 		with_hi = LESS;
 	memo = &m->memo_whole[n][with_lo][with_hi];
-	if (*memo != DSV_NODE_NONE || m->b->code != DSV_OK)
+	if (*memo != UNKNOWN)
 		return *memo;
+	if (m->b->code != DSV_OK)
+		return DSV_NODE_NONE;
 	more = whole_digit(m, n, with_lo, with_hi, 0);
 	*memo = dsv_node_either(m->b, more, end_whole(m, n, with_lo, with_hi));
 	return *memo;
@@ -250,6 +256,8 @@ make_magnitude(dsv_builder *b, dsv_wide lo, dsv_wide hi, int fraction, uint32_t 
 	dsv_edge	zero = {.lo = '0', .hi = '0'};
 	uint32_t	positive;
 
+	memset(m.memo_whole, 0xFF, sizeof(m.memo_whole));
+	memset(m.memo_fraction, 0xFF, sizeof(m.memo_fraction));
 	take_digits(lo, fraction, &m.lo);
 	take_digits(hi, fraction, &m.hi);
 	positive = whole_digit(&m, 0, EQUAL, EQUAL, 1);

@@ -123,7 +123,7 @@ uint32_t	dsv_node_either(dsv_builder *b, uint32_t first, uint32_t second);
 uint32_t	dsv_node_call(dsv_builder *b, uint32_t callee, uint32_t next, bool deeper);
 
 /* A LOOP whose body is given later, by dsv_node_loop_body; the body must lead back to it and
- * cannot be empty.  To be entered by a call only, as the count is the frame's. */
+ * cannot be empty.  It is called, or comes behind something called that is as deep as its body. */
 uint32_t	dsv_node_loop(dsv_builder *b, uint32_t min, uint32_t max);
 void		dsv_node_loop_body(dsv_builder *b, uint32_t loop, uint32_t body);
 

@@ -303,7 +303,8 @@ rewind_constraint(dsv_sequence *seq, int keep, const int32_t *force, int nforce,
 	taken = replay(seq, keep, force, nforce);
 	if (taken == keep + nforce)
 		return DSV_OK;
-	replay(seq, seq->nanswer, NULL, 0);
+	if (taken < keep || replay(seq, seq->nanswer, NULL, 0) < seq->nanswer)
+		return fail_constraint(seq, err);
 	return dsv_fail(err, DSV_INPUT, "token %d is not what the grammar allows there", force[taken - keep]);
 }
 

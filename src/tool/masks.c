@@ -18,7 +18,8 @@
 #define END_TOKEN 1
 
 static const char default_schema[] =
-	"{\"type\": \"object\", \"required\": [\"merchant\", \"code\", \"name\", \"date\", \"paid\", \"currency\", \"total\"],"
+	"{\"type\": \"object\", \"required\": [\"merchant\", \"code\", \"name\", \"date\", \"paid\", \"currency\","
+	" \"total\"],"
 	" \"additionalProperties\": false, \"properties\": {"
 	"\"merchant\": {\"type\": \"string\"},"
 	"\"code\": {\"type\": \"string\", \"maxLength\": 200},"

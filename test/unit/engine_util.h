@@ -5,29 +5,12 @@
 #ifndef ENGINE_UTIL_H
 #define ENGINE_UTIL_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "dsv.h"
+#include "files_util.h"
 
 #define TINY "test/golden/tiny-like"
 #define SMALL "test/golden/small-like"
 #define BASE "test/golden/base-like"
 #define NANO "models/nano"
-
-static inline void
-check_ok(dsv_code code, const dsv_error *err)
-{
-	if (code != DSV_OK)
-		fail_msg("code %d: %s %s", code, err->msg, err->detail);
-}
 
 static inline dsv_model *
 open_model(const char *dir)

@@ -6,22 +6,12 @@
 #include "engine_util.h"
 
 #include "engine.h"
-#include "schema_util.h"
+#include "random_schema.h"
 #include "tokenizer_util.h"
 
 #define NANO_TOKENIZER "models/nano/tokenizer.json"
 #define TINY_TOKENIZER TINY "/tokenizer.json"
 #define BASE_TOKENIZER BASE "/tokenizer.json"
-
-static dsv_grammar *
-schema_grammar(const char *schema)
-{
-	dsv_error	err = {0};
-	dsv_grammar *grammar;
-
-	check_ok(dsv_grammar_from_schema(schema, strlen(schema), NULL, &grammar, &err), &err);
-	return grammar;
-}
 
 static dsv_grammar *
 choice_grammar(const char *const *texts, int n)
@@ -105,13 +95,13 @@ count(const fixture *f, const uint32_t *mask)
 static int32_t
 random_token(const fixture *f, const uint32_t *mask, rng *r)
 {
-	bool		odd = below(r, 2);
+	bool		odd = draw(r, 2);
 	int32_t		found = -1;
 	int			n = 0;
 
 	for (int pass = 0; pass < 2 && found < 0; pass++, odd = false)
 		for (int32_t t = 0; t < f->trie.vocab; t++)
-			if (has(mask, t) && !(odd && has(f->trie.plain, t)) && below(r, (uint32_t) ++n) == 0)
+			if (has(mask, t) && !(odd && has(f->trie.plain, t)) && draw(r, (uint32_t) ++n) == 0)
 				found = t;
 	return found;
 }
@@ -125,6 +115,22 @@ take(fixture *f, int32_t token, dsv_text *text)
 
 	assert_true(dsv_constraint_take(&f->c, token));
 	assert_true(dsv_text_add(NULL, text, bytes, len));
+}
+
+static void
+force(fixture *f, dsv_text *text)
+{
+	int32_t		tokens[2000];
+	int			n;
+
+	while ((n = dsv_constraint_force(&f->c, tokens, 2000)) > 0)
+		for (int i = 0; i < n; i++)
+		{
+			size_t		len;
+			const char *bytes = dsv_tokenizer_bytes(f->tok, tokens[i], &len);
+
+			assert_true(dsv_text_add(NULL, text, bytes, len));
+		}
 }
 
 static void
@@ -179,7 +185,7 @@ check_masks(const char *tokenizer, const char *prefix, int answers, int tokens)
 	open_fixture(&f, tokenizer, prefix, false);
 	for (int i = 0; i < answers * MASK_SCHEMAS; i++)
 	{
-		dsv_grammar *grammar = schema_grammar(mask_schemas[i % MASK_SCHEMAS]);
+		dsv_grammar *grammar = compile(mask_schemas[i % MASK_SCHEMAS]);
 		dsv_text	text = {0};
 
 		start(&f, grammar, DSV_AUTOMATON_MEMORY);
@@ -187,6 +193,9 @@ check_masks(const char *tokenizer, const char *prefix, int answers, int tokens)
 		{
 			int32_t		token;
 
+			/* whether or not what must come has been taken */
+			if (draw(&r, 2))
+				force(&f, &text);
 			check_mask(&f);
 			token = random_token(&f, dsv_constraint_mask(&f.c, f.trie.vocab), &r);
 			if (token == f.end)
@@ -223,7 +232,7 @@ test_room_for_text(void **state)
 		dsv_grammar *grammar;
 
 		snprintf(schema, sizeof(schema), "{\"type\": \"string\", \"maxLength\": %d}", max);
-		grammar = schema_grammar(schema);
+		grammar = compile(schema);
 		start(&f, grammar, DSV_AUTOMATON_MEMORY);
 		take_text(&f, "\"");
 		check_mask(&f);
@@ -271,7 +280,7 @@ test_little_memory(void **state)
 {
 	static const char schema[] = "{\"type\": \"array\", \"items\": {\"anyOf\": [{\"type\": \"string\", "
 		"\"maxLength\": 300}, {\"type\": \"number\"}, {\"enum\": [\"abcde\", \"abcdx\", \"日本語\"]}]}}";
-	dsv_grammar *grammar = schema_grammar(schema);
+	dsv_grammar *grammar = compile(schema);
 	fixture		f[2];
 	rng			r = {3};
 	int			forgot = 0;
@@ -313,6 +322,36 @@ test_little_memory(void **state)
 	dsv_grammar_free(grammar);
 }
 
+/* Where not even the states of one walk fit, there is no mask. */
+static void
+test_too_little_memory(void **state)
+{
+	char		schema[400] = "{\"const\": \"";
+	dsv_grammar *grammar;
+	fixture		f;
+	int32_t		tokens[400];
+
+	for (int i = 0; i < 300; i++)
+		strcat(schema, i % 2 == 0 ? "a" : "z");
+	strcat(schema, "\"}");
+	grammar = compile(schema);
+	open_fixture(&f, TINY_TOKENIZER, "", false);
+	start(&f, grammar, 16 * 1024);
+	while (dsv_constraint_force(&f.c, tokens, 400) > 0)
+		;
+	assert_true(f.c.broken);
+	assert_false(dsv_constraint_ended(&f.c));
+	assert_null(dsv_constraint_mask(&f.c, f.trie.vocab));
+	for (int32_t t = 0; t < f.trie.vocab; t++)
+		assert_false(dsv_constraint_allows(&f.c, t));
+	/* a rewind finds it as it was */
+	dsv_constraint_reset(&f.c);
+	assert_false(f.c.broken);
+	assert_non_null(dsv_constraint_mask(&f.c, f.trie.vocab));
+	close_fixture(&f);
+	dsv_grammar_free(grammar);
+}
+
 /* ---- forced runs ---- */
 
 /* Forces what can be forced; checks that it is these tokens, one a line. */
@@ -339,16 +378,27 @@ check_forced(fixture *f, const char *expected)
 static void
 test_forced(void **state)
 {
-	dsv_grammar *grammar = schema_grammar("{\"type\": \"object\", \"required\": [\"merchant\", \"total\", \"unit\"],"
+	dsv_grammar *grammar = compile("{\"type\": \"object\", \"required\": [\"merchant\", \"total\", \"unit\"],"
 										  "\"properties\": {\"merchant\": {\"type\": \"string\"}, \"total\": "
 										  "{\"type\": \"number\"}, \"unit\": {\"enum\": [\"EUR\", \"USD\"]}}}");
 	fixture		f;
+	const uint32_t *mask;
 
 	open_fixture(&f, FULL_SIZE, " ", false);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
 	/* the quote is held back: it may be one token with what follows, `"$` for example */
 	check_forced(&f, " {\"\nmer\nchant\n\":\n");
-	assert_true(count(&f, dsv_constraint_mask(&f.c, f.trie.vocab)) > 20);
+	mask = dsv_constraint_mask(&f.c, f.trie.vocab);
+	assert_true(count(&f, mask) > 20);
+	/* nothing shorter than what is held back */
+	for (int32_t t = 0; t < f.trie.vocab; t++)
+	{
+		size_t		len;
+		const char *bytes = dsv_tokenizer_bytes(f.tok, t, &len);
+
+		assert_true(!has(mask, t) || memcmp(bytes, " \"", 2) == 0);
+	}
+	check_mask(&f);
 	take_text(&f, " \"");
 	check_forced(&f, "");
 	take_text(&f, "Acme \",");
@@ -377,23 +427,14 @@ test_long_run(void **state)
 	dsv_grammar *grammar;
 	fixture		f;
 	dsv_text	text = {0};
-	int32_t		tokens[2000];
-	int			n;
 
 	for (int i = 0; i < 300; i++)
 		strcat(schema, i % 3 == 0 ? "é" : i % 3 == 1 ? "ab" : "日本");
 	strcat(schema, "\"}");
-	grammar = schema_grammar(schema);
+	grammar = compile(schema);
 	open_fixture(&f, TINY_TOKENIZER, "", false);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);
-	while ((n = dsv_constraint_force(&f.c, tokens, 2000)) > 0)
-		for (int i = 0; i < n; i++)
-		{
-			size_t		len;
-			const char *bytes = dsv_tokenizer_bytes(f.tok, tokens[i], &len);
-
-			dsv_text_add(NULL, &text, bytes, len);
-		}
+	force(&f, &text);
 	assert_true(dsv_constraint_ended(&f.c));
 	assert_true(text.len > 3 * DSV_RUN);
 	assert_int_equal(text.len, strlen(schema) - 11);
@@ -475,7 +516,7 @@ test_end(void **state)
 static void
 test_dead_end(void **state)
 {
-	dsv_grammar *grammar = schema_grammar("{\"type\": \"boolean\"}");
+	dsv_grammar *grammar = compile("{\"type\": \"boolean\"}");
 	fixture		f;
 	dsv_error	err = {0};
 
@@ -496,6 +537,7 @@ main(void)
 		cmocka_unit_test(test_room_for_text),
 		cmocka_unit_test(test_masks_of_boxes),
 		cmocka_unit_test(test_little_memory),
+		cmocka_unit_test(test_too_little_memory),
 		cmocka_unit_test(test_forced),
 		cmocka_unit_test(test_long_run),
 		cmocka_unit_test(test_special),

@@ -1,8 +1,8 @@
 /*
- * grammar_pointer.c
+ * schema_pointer.c
  *		JSON pointers as they stand behind the # of a $ref.
  */
-#include "grammar_schema.h"
+#include "schema.h"
 
 #include <stdlib.h>
 #include <string.h>
