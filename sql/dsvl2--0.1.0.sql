@@ -361,6 +361,15 @@ COMMENT ON FUNCTION @extschema@.vl_annotate(bytea, jsonb) IS
   'an image with boxes, points and labels drawn, as PNG';
 COMMENT ON FUNCTION @extschema@.vl_pages(bytea) IS
   'the pages of a TIFF or PDF document, each as an image of its own';
+-- ---- long pages ----
+
+CREATE FUNCTION @extschema@.vl_ocr_strips(image bytea, overlap real DEFAULT 0.1, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS TABLE (strip integer, region box, "text" text)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 5 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ocr_strips(bytea, real, text, jsonb) IS
+  'text of a long page, read strip by strip: what each strip says that the one above does not';
 
 -- ---- triggers ----
 
@@ -399,6 +408,30 @@ COMMENT ON FUNCTION @extschema@.vl_classify(bytea, text[], text, jsonb) IS
   'the one of several labels that fits an image best';
 COMMENT ON FUNCTION @extschema@.vl_classify_scores(bytea, text[], text, jsonb) IS
   'how well each of several labels fits an image';
+-- ---- pictures ----
+
+CREATE FUNCTION @extschema@.vl_crop(image bytea, region box, margin real DEFAULT 0,
+                                    format text DEFAULT 'png')
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_rotate(image bytea, quarter_turns integer)
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_annotate(image bytea, boxes jsonb)
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_pages(image bytea)
+RETURNS TABLE (page integer, image bytea)
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 ROWS 10 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_crop(bytea, box, real, text) IS
+  'a region of an image, in pixels of the stored image, as PNG or JPEG';
+COMMENT ON FUNCTION @extschema@.vl_rotate(bytea, integer) IS
+  'an image upright and turned clockwise by quarter turns';
+COMMENT ON FUNCTION @extschema@.vl_annotate(bytea, jsonb) IS
+  'an image with boxes, points and labels drawn, as PNG';
+COMMENT ON FUNCTION @extschema@.vl_pages(bytea) IS
+  'the pages of a TIFF or PDF document, each as an image of its own';
 
 -- ---- what \df+ and \d+ say ----
 

@@ -675,11 +675,16 @@ typedef struct dsv_strips
 } dsv_strips;
 
 /* Strips that the model reads as large as its tiles allow, but not larger than stored; one where
- * the whole picture is read as large.  overlap: the part of a strip that the next one shows again, 0 .. 0.5.
+ * the whole picture is read nearly as large.  overlap: the part of a strip that the next one shows again, 0 .. 0.5.
  * max_tiles and model as in dsv_image_layout. */
 void		dsv_strips_plan(const dsv_model *model, int width, int height, int max_tiles, double overlap,
 							dsv_strips *out);
 int			dsv_strips_top(const dsv_strips *strips, int i);
+
+/* Strip i in the stored picture: x1 y1 x2 y2.  orientation: that was applied before the plan was made (1 =
+ * none); the picture is as stored. */
+void		dsv_strips_region(const dsv_strips *strips, int i, const dsv_image_info *picture, int orientation,
+							  double box[4]);
 
 /* Where two readings meet: of the upper one bytes [0, above_to) stay, of the lower one all but
  * [below_from, below_to). */

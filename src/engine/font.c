@@ -18,6 +18,7 @@ struct dsv_font
 	dsv_text	file;
 	FT_Library	library;
 	FT_Face		face;
+	bool		refused;		/* an allocation failed: FreeType may call that anything */
 };
 
 /* ---- memory ---- */
@@ -27,7 +28,10 @@ on_alloc(FT_Memory memory, long size)
 {
 	dsv_font   *font = memory->user;
 
-	return dsv_alloc(font->mem, (size_t) size, 1);
+	void	   *p = dsv_alloc(font->mem, (size_t) size, 1);
+
+	font->refused |= p == NULL;
+	return p;
 }
 
 static void
@@ -51,9 +55,9 @@ on_realloc(FT_Memory memory, long old_size, long new_size, void *p)
 }
 
 static dsv_code
-fail(FT_Error error, const char *what, dsv_error *err)
+fail(const dsv_font *font, FT_Error error, const char *what, dsv_error *err)
 {
-	if (FT_ERROR_BASE(error) == FT_Err_Out_Of_Memory)
+	if (font->refused)
 	{
 		dsv_fail(err, DSV_NOMEM, "out of memory");
 		dsv_detail(err, "Failed while drawing text.");
@@ -85,11 +89,11 @@ dsv_font_open(const char *path, const dsv_mem *mem, dsv_font **out, dsv_error *e
 		error = FT_New_Library(&font->memory, &font->library);
 		if (error == 0)
 		{
-			FT_Add_Default_Modules(font->library);
+			FT_Add_Default_Modules(font->library);	/* says nothing of those that failed */
 			error = FT_New_Memory_Face(font->library, (const FT_Byte *) font->file.s,
 									   (FT_Long) font->file.len, 0, &font->face);
 		}
-		code = error == 0 ? DSV_OK : fail(error, "open the font", err);
+		code = error == 0 && !font->refused ? DSV_OK : fail(font, error, "open the font", err);
 	}
 	if (code != DSV_OK)
 		dsv_font_close(font);
@@ -115,7 +119,7 @@ dsv_font_set_size(dsv_font *font, int size, int *ascent, int *descent, dsv_error
 	FT_Error	error = FT_Set_Pixel_Sizes(font->face, 0, (FT_UInt) size);
 
 	if (error != 0)
-		return fail(error, "set the size of the font", err);
+		return fail(font, error, "set the size of the font", err);
 	*ascent = (int) (font->face->size->metrics.ascender + 63) / 64;
 	*descent = (int) (63 - font->face->size->metrics.descender) / 64;
 	return DSV_OK;
@@ -151,7 +155,7 @@ load_glyph(dsv_font *font, uint32_t c, FT_Pos *pen, bool render, dsv_error *err)
 	error = FT_Load_Glyph(font->face, FT_Get_Char_Index(font->face, c),
 						  render ? LOAD_FLAGS | FT_LOAD_RENDER : LOAD_FLAGS);
 	if (error != 0)
-		return fail(error, "draw a character", err);
+		return fail(font, error, "draw a character", err);
 	/* 16.16 to 26.6 */
 	*pen += (font->face->glyph->linearHoriAdvance + 512) >> 10;
 	return DSV_OK;

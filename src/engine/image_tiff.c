@@ -49,6 +49,7 @@ typedef struct tiff_reader
 	TIFF	   *tif;
 	uint64_t	at;				/* of the next read */
 	char		report[160];	/* the library's first complaint */
+	bool		cut_off;		/* data ended early, and the library went on */
 	int			width;
 	int			height;
 	tiff_layout layout;
@@ -77,14 +78,19 @@ on_error(TIFF *tif, void *ud, const char *module, const char *fmt, va_list args)
 	return 1;
 }
 
-static int
+/* Of what libtiff forgives, one thing is damage here: it paints the rest of a JPEG strip that
+ * ends early grey. */
+static int __attribute__((format(printf, 4, 0)))
 on_warning(TIFF *tif, void *ud, const char *module, const char *fmt, va_list args)
 {
+	tiff_reader *r = ud;
+	char		text[160];
+
 	(void) tif;
-	(void) ud;
 	(void) module;
-	(void) fmt;
-	(void) args;
+	vsnprintf(text, sizeof(text), fmt, args);
+	if (strstr(text, "Premature end of JPEG") != NULL)
+		r->cut_off = true;
 	return 1;
 }
 
@@ -181,7 +187,7 @@ open_file(tiff_reader *r)
 	if (options == NULL)
 		return dsv_fail_nomem(r->src->err, 0);
 	TIFFOpenOptionsSetErrorHandlerExtR(options, (TIFFErrorHandlerExtR) on_error, r);
-	TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, r);
+	TIFFOpenOptionsSetWarningHandlerExtR(options, (TIFFErrorHandlerExtR) on_warning, r);
 	/* offsets and counts of 2 bytes each become 8 */
 	TIFFOpenOptionsSetMaxSingleMemAlloc(options, (tmsize_t) (r->src->len * 4 + MAX_BLOCK));
 	/* c: whole strips, as the file has them */
@@ -674,8 +680,12 @@ read_pixels(tiff_reader *r)
 	if (r->rgb == NULL)
 		return dsv_fail_nomem(r->src->err, (size_t) r->height * r->width * 3);
 	if (r->layout.planar)
-		return read_planes(r);
-	return TIFFIsTiled(r->tif) ? read_tiles(r) : read_strips(r);
+		code = read_planes(r);
+	else
+		code = TIFFIsTiled(r->tif) ? read_tiles(r) : read_strips(r);
+	if (code == DSV_OK && r->cut_off)
+		code = fail(r, "The data of a strip or tile end early.");
+	return code;
 }
 
 dsv_code

@@ -18,6 +18,9 @@
 
 /* ---- cutting ---- */
 
+/* Strips must show writing so much larger than the whole picture does, or cutting is not worth a seam. */
+#define WORTH_CUTTING 1.25
+
 /* Stored pixels are not worth more than a pixel of the canvas each. */
 static double
 reading_scale(double scale)
@@ -25,8 +28,11 @@ reading_scale(double scale)
 	return fmin(scale, 1.0);
 }
 
-/* The canvas that a strip of this width is best read on.  Strips lower than half their width would
- * be more and more of them for ever less. */
+/*
+ * The canvas that a strip of this width is best read on, half to twice as high as wide: lower strips would be
+ * more and more of them for ever less, and in higher ones there is more writing than models learn to read on
+ * one page.
+ */
 static dsv_grid
 choose_canvas(const dsv_config *config, int width, int max_tiles)
 {
@@ -40,7 +46,8 @@ choose_canvas(const dsv_config *config, int width, int max_tiles)
 		double		scale = reading_scale((double) grid.cols * size / width);
 		bool		taller = (double) grid.rows / grid.cols > (double) best.rows / best.cols;
 
-		if (grid.cols > 2 * grid.rows || (max_tiles > 0 && (int64_t) grid.cols * grid.rows > max_tiles))
+		if (grid.cols > 2 * grid.rows || grid.rows > 2 * grid.cols ||
+			(max_tiles > 0 && (int64_t) grid.cols * grid.rows > max_tiles))
 			continue;
 		if (scale > best_scale || (scale == best_scale && taller))
 		{
@@ -72,7 +79,7 @@ dsv_strips_plan(const dsv_model *model, int width, int height, int max_tiles, do
 
 	out->count = 1;
 	out->height = out->page_height = height;
-	if (fits >= height || whole_scale(config, width, height, max_tiles) >= scale)
+	if (fits >= height || whole_scale(config, width, height, max_tiles) * WORTH_CUTTING >= scale)
 		return;
 	/* n strips of h pixels reach over h (n - (n - 1) overlap) */
 	out->count = (int) ceil((height / fits - overlap) / (1 - overlap));
@@ -85,6 +92,20 @@ dsv_strips_top(const dsv_strips *strips, int i)
 	if (strips->count == 1)
 		return 0;
 	return (int) ((int64_t) (strips->page_height - strips->height) * i / (strips->count - 1));
+}
+
+void
+dsv_strips_region(const dsv_strips *strips, int i, const dsv_image_info *picture, int orientation, double box[4])
+{
+	bool		turned = orientation >= 5;	/* shown rows are stored columns */
+	bool		backward = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+	int			top = dsv_strips_top(strips, i);
+	double		from = backward ? strips->page_height - top - strips->height : top;
+
+	box[0] = turned ? from : 0;
+	box[1] = turned ? 0 : from;
+	box[2] = turned ? from + strips->height : picture->width;
+	box[3] = turned ? picture->height : from + strips->height;
 }
 
 /* ---- lines ---- */

@@ -593,6 +593,30 @@ test_truncated_everywhere(void **state)
 	}
 }
 
+/* The file is whole, but a strip says that it is shorter: libtiff would paint the rest grey. */
+static void
+test_short_jpeg_strip(void **state)
+{
+	tiff_plan	plan;
+	file_bytes	file;
+	uint8_t    *count;
+
+	(void) state;
+	plan_tiff(&plan, PHOTOMETRIC_YCBCR, 8, 3, 0);
+	plan.compression = COMPRESSION_JPEG;
+	plan.height = 64;
+	file = write_tiff(&plan, 1);
+	count = tag_value(&file, first_directory(&file), TIFFTAG_STRIPBYTECOUNTS);
+	assert_int_equal(check_any(file.data, file.len, NULL), DSV_OK);
+	for (int cut = 16; cut < 2000; cut += 97)
+	{
+		put_le32(count, get_le32(count) - 97);
+		assert_int_equal(check_any(file.data, file.len, NULL), DSV_IMAGE);
+	}
+	free(file.data);
+	free(plan.values);
+}
+
 static void
 test_every_byte_flipped(void **state)
 {
@@ -670,6 +694,7 @@ main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_truncated_everywhere),
+		cmocka_unit_test(test_short_jpeg_strip),
 		cmocka_unit_test(test_every_byte_flipped),
 		cmocka_unit_test(test_every_allocation_failed),
 		cmocka_unit_test(test_canceled),
