@@ -97,7 +97,7 @@ build/unit/%: test/unit/%.c build/libdsv.a
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -o $@ $< build/libdsv.a \
 		$(ENGINE_LIBS) -lcmocka -lz
 
-.PHONY: check-unit check-golden check-regress check-tap
+.PHONY: check-unit check-golden check-regress check-tap check-soak
 check-unit: $(UNIT_BINS)
 	scripts/run-unit $(UNIT_BINS)
 
@@ -119,6 +119,10 @@ check-regress:
 
 check-tap:
 	scripts/run-tap
+
+# ten thousand rows through vl_map
+check-soak:
+	DSVL2_SOAK=1 scripts/run-tap test/t/009_jobs.pl
 
 # ---- fuzz targets: the engine built anew by clang's libFuzzer with the sanitizers ----
 

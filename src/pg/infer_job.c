@@ -54,10 +54,16 @@ static const InferJob *shown;
 static void
 show(const InferJob *job)
 {
+	dsv_progress progress;
+
 	if (shown == job)
 		return;
 	shown = job;
 	ProgressStart(dsv_task_name(job->call->task), job->call->model->name, job->started);
+	if (job->seq == NULL)
+		return;
+	dsv_sequence_progress(job->seq, &progress);
+	ProgressUpdate(&progress);
 }
 
 void
