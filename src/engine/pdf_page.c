@@ -289,14 +289,15 @@ find_image(pdf_finder *f, qpdf_oh *stream, dsv_pdf_place *place)
 	unsigned char *content = NULL;
 	size_t		len = 0;
 	double		box[4];
-	const char *other = NULL;
+	const char *other = "no image";
 
 	if (has_annotations(f))
 		return refuse(f, "annotations");
 	if (qpdf_oh_get_page_content_data(f->q, f->chosen, &content, &len) & QPDF_ERRORS)
 		return fail(f, "The content of the page is damaged.");
 	visible_box(f, box);
-	other = len <= MAX_CONTENT ? dsv_pdf_read_content(content, len, box, place) : "drawings";
+	if (len > 0)
+		other = len <= MAX_CONTENT ? dsv_pdf_read_content(content, len, box, place) : "drawings";
 	free(content);
 	if (other != NULL)
 		return refuse(f, other);

@@ -67,13 +67,17 @@ dsv_picture_crop(dsv_picture *picture, const double box[4], double margin, dsv_e
 	dsv_pixels *p = &picture->pixels;
 	double		mx = margin * (box[2] - box[0]);
 	double		my = margin * (box[3] - box[1]);
-	int			x1 = clamp(floor(box[0] - mx), p->width);
-	int			y1 = clamp(floor(box[1] - my), p->height);
-	int			x2 = clamp(ceil(box[2] + mx), p->width);
-	int			y2 = clamp(ceil(box[3] + my), p->height);
+	int			x1;
+	int			y1;
+	int			x2;
+	int			y2;
 
 	if (!isfinite(mx) || !isfinite(my) || margin < 0)
 		return dsv_fail(err, DSV_INPUT, "region and margin must be finite, and margin not negative");
+	x1 = clamp(floor(box[0] - mx), p->width);
+	y1 = clamp(floor(box[1] - my), p->height);
+	x2 = clamp(ceil(box[2] + mx), p->width);
+	y2 = clamp(ceil(box[3] + my), p->height);
 	if (x1 >= x2 || y1 >= y2)
 	{
 		dsv_fail(err, DSV_INPUT, "nothing of the picture is in the region");

@@ -12,7 +12,7 @@
 
 #include "mem.h"
 
-#define DSV_SANDBOX_SECONDS 20	/* of processor time */
+#define DSV_SANDBOX_SECONDS 10	/* of processor time */
 
 /* Takes bytes; false: nobody wants more. */
 typedef struct dsv_sink
