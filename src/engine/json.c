@@ -154,3 +154,9 @@ dsv_json_string(const json_t *obj, const char *where, const char *key, const cha
 	*out = json_string_value(value);
 	return DSV_OK;
 }
+
+json_t *
+dsv_json_new_object(void)
+{
+	return json_pack("{}");
+}

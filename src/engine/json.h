@@ -30,6 +30,10 @@ dsv_code	dsv_json_double(const json_t *obj, const char *where, const char *key, 
 dsv_code	dsv_json_bool(const json_t *obj, const char *where, const char *key, bool *out,
 						  dsv_error *err);
 
+/* json_object() under another name: in a PostgreSQL server that name is an SQL function's, and a call
+ * would end there (test/t/012_symbols.pl). */
+json_t	   *dsv_json_new_object(void);
+
 /* The string stays owned by obj. */
 dsv_code	dsv_json_string(const json_t *obj, const char *where, const char *key, const char **out,
 							dsv_error *err);
