@@ -121,7 +121,7 @@ get_multiple(dsv_schema *s, const dsv_place *place, const json_t *schema, int *e
 			return true;
 		}
 	dsv_schema_fail_keyword(s, place, value <= 0 ? DSV_INPUT : DSV_UNSUPPORTED, "multipleOf",
-							value <= 0 ? "must be positive" : "must be a power of ten");
+							value <= 0 ? "must be positive" : "must be a power of ten, 1e-15 to 1e14");
 	return false;
 }
 
