@@ -25,7 +25,8 @@ dsv_code	dsv_automaton_create(const dsv_grammar *grammar, size_t memory, const d
 								 dsv_automaton **out, dsv_error *err);
 void		dsv_automaton_destroy(dsv_automaton *a);
 
-/* The state before the first byte.  States are numbered 0 .. dsv_automaton_states(a) - 1. */
+/* The state before the first byte; DSV_STATE_FULL is possible after a restart only.  States are
+ * numbered 0 .. dsv_automaton_states(a) - 1. */
 int32_t		dsv_automaton_start(dsv_automaton *a);
 int			dsv_automaton_states(const dsv_automaton *a);
 
@@ -56,7 +57,8 @@ int			dsv_automaton_forced(dsv_automaton *a, int32_t state, uint8_t *out, int ma
  */
 bool		dsv_automaton_takes_text(const dsv_automaton *a, int32_t state, int chars);
 
-/* Forgets all states but the given one; its new number is returned, all others are void. */
+/* Forgets all states but the given one; its new number is returned, all others are void.  There is
+ * room for at least one new state then. */
 int32_t		dsv_automaton_restart(dsv_automaton *a, int32_t state);
 
 #endif

@@ -86,6 +86,7 @@ typedef struct dsv_builder
 	dsv_error  *err;
 	dsv_code	code;			/* the first failure */
 	bool		bare;			/* strings without quotes and escapes */
+	size_t		work;			/* spent on patterns, see grammar_subset.c */
 	dsv_node   *nodes;
 	size_t		nnodes;
 	size_t		nodes_cap;

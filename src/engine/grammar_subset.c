@@ -17,7 +17,7 @@
 
 #define MAX_STATES 20000
 #define MAX_CELLS 2000000		/* transitions */
-#define MAX_WORK 10000000		/* steps looked at */
+#define MAX_WORK 10000000		/* steps looked at, for all patterns of a grammar */
 #define MAX_PRODUCT 2000000		/* states times lengths */
 
 #define NOWHERE UINT32_MAX
@@ -45,7 +45,7 @@ typedef struct machine
 	uint32_t   *moves;			/* [states, classes] */
 	size_t		moves_cap;
 	uint32_t   *index;			/* hash table of states, + 1 */
-	size_t		work;
+	size_t	   *work;			/* the builder's */
 
 	/* one closure */
 	uint32_t   *stack;			/* [steps] */
@@ -64,6 +64,14 @@ room(machine *m, void **list, size_t *cap, size_t need, size_t size)
 	if (!dsv_reserve(m->p->mem, list, cap, need, size))
 		dsv_pattern_fail(m->p, DSV_NOMEM, NULL);
 	return m->p->code == DSV_OK;
+}
+
+static void
+spend(machine *m, size_t work)
+{
+	*m->work += work;
+	if (*m->work > MAX_WORK)
+		dsv_pattern_fail(m->p, DSV_LIMIT, "takes too long to be made deterministic");
 }
 
 /* ---- classes of characters ---- */
@@ -157,8 +165,7 @@ close_over(machine *m, uint32_t step, bool at_start, bool past_end)
 		const dsv_step *s = &m->p->steps[here];
 		void	   *members = m->members;
 
-		if (++m->work > MAX_WORK)
-			dsv_pattern_fail(m->p, DSV_LIMIT, "takes too long to be made deterministic");
+		spend(m, 1);
 		if (s->kind == DSV_STEP_MATCH)
 			m->matched = true;
 		if (s->kind == DSV_STEP_SPLIT)
@@ -271,7 +278,7 @@ move(machine *m, uint32_t from, uint32_t c)
 	{
 		const dsv_step *step = &m->p->steps[m->members[s.first + i]];
 
-		m->work++;
+		spend(m, 1);
 		if (step->kind == DSV_STEP_CHAR && set_has(m->p, step->set, c))
 			close_over(m, step->a, false, false);
 	}
@@ -312,7 +319,7 @@ make_states(machine *m)
 
 typedef struct product
 {
-	const machine *m;
+	machine    *m;
 	dsv_builder *b;
 	uint32_t	min;
 	uint32_t	max;
@@ -338,12 +345,13 @@ product_node(product *x, uint32_t state, uint32_t length)
 static void
 define_product(product *x, uint32_t cell, dsv_char_range *ranges, uint32_t next)
 {
-	const machine *m = x->m;
+	machine    *m = x->m;
 	uint32_t	state = cell / x->lengths;
 	uint32_t	length = cell % x->lengths;
 	uint32_t	longer = length + 1 < x->lengths ? length + 1 : length;
 	size_t		n = 0;
 
+	spend(m, m->nclasses);
 	for (size_t i = 0; i < m->nclasses && (x->max == DSV_COUNT_UNLIMITED || length < x->max); i++)
 	{
 		uint32_t	to = m->moves[state * m->nclasses + i];
@@ -374,7 +382,7 @@ make_nodes(product *x, uint32_t start, uint32_t next)
 		dsv_builder_fail(x->b, dsv_fail_nomem(x->b->err, cells * sizeof(*x->nodes)));
 	else
 		node = product_node(x, start, 0);
-	while (x->nwaiting > 0 && x->b->code == DSV_OK)
+	while (x->nwaiting > 0 && x->b->code == DSV_OK && x->m->p->code == DSV_OK)
 		define_product(x, x->waiting[--x->nwaiting], ranges, next);
 	dsv_free(mem, ranges);
 	dsv_free(mem, x->nodes);
@@ -400,10 +408,11 @@ make_product(machine *m, dsv_builder *b, uint32_t start, uint32_t min, uint32_t 
 uint32_t
 dsv_node_pattern(dsv_builder *b, dsv_pattern *p, uint32_t min, uint32_t max, uint32_t next)
 {
-	machine		m = {.p = p};
+	machine		m = {.p = p, .work = &b->work};
 	uint32_t	node = DSV_NODE_NONE;
 	uint32_t	start = NOWHERE;
 
+	spend(&m, p->nsteps);
 	find_classes(&m);
 	m.stack = dsv_alloc(p->mem, p->nsteps, sizeof(*m.stack));
 	m.seen = dsv_alloc_zero(p->mem, p->nsteps, sizeof(*m.seen));

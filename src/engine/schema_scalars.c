@@ -26,7 +26,11 @@ make_pattern(dsv_schema *s, const dsv_place *place, const json_t *pattern, uint3
 	if (p.code == DSV_NOMEM)
 		dsv_schema_fail_nomem(s, p.nsteps * sizeof(*p.steps));
 	else if (p.code != DSV_OK)
+	{
 		dsv_schema_fail_keyword(s, place, p.code, "pattern", p.why);
+		if (p.code == DSV_LIMIT)
+			dsv_hint(s->b.err, "A pattern that begins with ^ and ends with $ needs fewer states.");
+	}
 	dsv_pattern_free(&p);
 	return dsv_node_quote(&s->b, node);
 }
@@ -117,7 +121,7 @@ get_multiple(dsv_schema *s, const dsv_place *place, const json_t *schema, int *e
 			return true;
 		}
 	dsv_schema_fail_keyword(s, place, value <= 0 ? DSV_INPUT : DSV_UNSUPPORTED, "multipleOf",
-							value <= 0 ? "must be positive" : "must be a power of ten");
+							value <= 0 ? "must be positive" : "must be a power of ten, 1e-15 to 1e14");
 	return false;
 }
 

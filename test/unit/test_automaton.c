@@ -37,11 +37,15 @@ test_no_dead_ends(void **state)
 static void
 test_depth(void **state)
 {
+#define NESTED "{\"anyOf\":[{\"type\":\"null\"},{\"items\":{\"$ref\":\"#\"},\"minItems\":2,\"maxItems\":3}]}"
 	static const char *const forms[][4] = {
 		{LIST, "[", "]", ""},
 		{TREE, "{\"v\": 1, \"l\": ", "}", "{\"v\": 1}"},
 		{"{\"properties\":{\"a\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}},\"required\":[\"a\"]}",
 		"{\"a\": ", "}", "null"},
+		{NESTED, "[null, ", "]", "null"},
+		{NESTED, "[", ", null]", "null"},
+		{"{\"items\":{\"$ref\":\"#\"},\"maxItems\":2}", "[[], ", "]", "[]"},
 	};
 
 	(void) state;
