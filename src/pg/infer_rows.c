@@ -62,6 +62,8 @@ read_row(InferRows *rows)
 	InferRow   *row = row_at(rows, rows->count);
 	MemoryContext caller;
 
+	/* it may take its time */
+	RestInfer();
 	memset(row, 0, sizeof(*row));
 	row->context = AllocSetContextCreate(rows->context, "dsvl2 row", ALLOCSET_SMALL_SIZES);
 	row->input = AllocSetContextCreate(row->context, "dsvl2 input", ALLOCSET_SMALL_SIZES);
@@ -158,9 +160,9 @@ NextInferRow(InferRows *rows)
 	if (rows->returned.context != NULL)
 		MemoryContextDelete(rows->returned.context);
 	rows->returned.context = NULL;
+	CHECK_FOR_INTERRUPTS();
 	for (;;)
 	{
-		CHECK_FOR_INTERRUPTS();
 		start_rows(rows);
 		finish_rows(rows);
 		if (rows->count == 0)
