@@ -2,22 +2,13 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set prelude :srcdir '/test/sql/prelude.sql'
 \i :prelude
+\set spent :srcdir '/test/sql/spent.sql'
+\i :spent
 -- what is asked is computed; the memo has a part of its own below
 SET dsvl2.memo_size = 0;
 CREATE TEMP TABLE scan AS
 SELECT row_number() OVER (ORDER BY name COLLATE "C")::int AS id, name, image
   FROM picture WHERE name ~ '^(receipt|text|scene) [12]' OR name ~ '^1[0-3]-' OR name IN ('gray.png', 'two_tiles.png');
-CREATE FUNCTION pg_temp.spent(sql text, OUT inferences bigint, OUT tokens bigint, OUT memo_hits bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-  before record;
-BEGIN
-  SELECT * INTO before FROM vl_last_usage();
-  EXECUTE sql;
-  SELECT u.inferences - before.inferences, u.total_output_tokens - before.total_output_tokens,
-         u.memo_hits - before.memo_hits
-    INTO inferences, tokens, memo_hits FROM vl_last_usage() u;
-END $$;
 
 -- ---- vl_ask_batch ----
 

@@ -2,6 +2,8 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set prelude :srcdir '/test/sql/prelude.sql'
 \i :prelude
+\set spent :srcdir '/test/sql/spent.sql'
+\i :spent
 -- what is streamed is computed; the memo has a part of its own below
 SET dsvl2.memo_size = 0;
 CREATE FUNCTION pg_temp.streamed(image bytea, prompt text, model text DEFAULT NULL,
@@ -10,18 +12,6 @@ CREATE FUNCTION pg_temp.streamed(image bytea, prompt text, model text DEFAULT NU
 LANGUAGE sql AS
 $$SELECT string_agg(p, ''), count(p), count(*) FILTER (WHERE p = '')
     FROM (SELECT vl_ask_stream(image, prompt, model, options) AS p) s$$;
--- calls to a model, tokens written and results remembered that a statement took
-CREATE FUNCTION pg_temp.spent(sql text, OUT inferences bigint, OUT tokens bigint, OUT memo_hits bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-  before record;
-BEGIN
-  SELECT * INTO before FROM vl_last_usage();
-  EXECUTE sql;
-  SELECT u.inferences - before.inferences, u.total_output_tokens - before.total_output_tokens,
-         u.memo_hits - before.memo_hits
-    INTO inferences, tokens, memo_hits FROM vl_last_usage() u;
-END $$;
 
 -- the rows together are the answer
 SELECT count(*) AS pictures, bool_and(s.answer = vl_ask(image, 'Read all the text in the image.')) AS same,

@@ -4,6 +4,7 @@
  */
 #include "infer_rows.h"
 
+#include "funcapi.h"
 #include "memo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -177,16 +178,13 @@ NextInferRow(InferRows *rows)
 	return take_front(rows);
 }
 
-void
-InferRowValues(const InferRow *row, Datum *values, bool *nulls)
+/* Values and nulls of the columns behind the key */
+static void
+fill_columns(const InferRow *row, Datum *values, bool *nulls)
 {
 	const InferResult *r = row->result;
 	VlError		error;
 
-	memset(values, 0, INFER_ROW_COLUMNS * sizeof(Datum));
-	memset(nulls, !row->asked, INFER_ROW_COLUMNS);
-	if (!row->asked)
-		return;
 	nulls[0] = r->error.sqlerrcode != 0;
 	nulls[1] = nulls[2] = !FindRowError(&row->call, r, &error);
 	if (!nulls[0])
@@ -199,4 +197,16 @@ InferRowValues(const InferRow *row, Datum *values, bool *nulls)
 	}
 	values[3] = Int32GetDatum(r->usage.output_tokens);
 	values[4] = BoolGetDatum(r->finish == DSV_FINISH_LENGTH);
+	nulls[3] = nulls[4] = false;
+}
+
+Datum
+InferRowTuple(const InferRow *row, TupleDesc desc, Datum key, bool key_is_null)
+{
+	Datum		values[6] = {key};
+	bool		nulls[6] = {key_is_null, true, true, true, true, true};
+
+	if (row->asked)
+		fill_columns(row, values + 1, nulls + 1);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
