@@ -7,17 +7,6 @@ SET dsvl2.memo_size = 0;
 CREATE TEMP TABLE scan AS
 SELECT row_number() OVER (ORDER BY name COLLATE "C")::int AS id, name, image
   FROM picture WHERE name ~ '^(receipt|text|scene) [12]' OR name ~ '^1[0-3]-' OR name IN ('gray.png', 'two_tiles.png');
-CREATE FUNCTION pg_temp.spent(sql text, OUT inferences bigint, OUT tokens bigint, OUT memo_hits bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-  before record;
-BEGIN
-  SELECT * INTO before FROM vl_last_usage();
-  EXECUTE sql;
-  SELECT u.inferences - before.inferences, u.total_output_tokens - before.total_output_tokens,
-         u.memo_hits - before.memo_hits
-    INTO inferences, tokens, memo_hits FROM vl_last_usage() u;
-END $$;
 
 -- ---- vl_ask_batch ----
 
@@ -37,7 +26,7 @@ SELECT i.n AS in_flight, count(*) = (SELECT count(*) FROM alone) AS complete,
   JOIN alone a ON a.id = b.ord AND a.model = c.model AND a.options = c.options
  WHERE b.ord = b.ordinality
  GROUP BY i.n ORDER BY i.n;
-SELECT inferences > 0 AS computed, memo_hits
+SELECT computed > 0 AS computed, remembered
   FROM pg_temp.spent($$SELECT * FROM vl_ask_batch(ARRAY(SELECT image FROM scan), 'Total?',
                                                   options => '{"max_tokens": 1}')$$);
 -- a prompt for each
@@ -84,20 +73,20 @@ SELECT left(pg_temp.fails($$SELECT * FROM vl_ask_batch(array_fill(pg_temp.pic('g
 RESET dsvl2.kv_memory;
 
 -- LIMIT: no more than what is in flight was begun
-SELECT inferences <= 3 AS few
+SELECT computed <= 3 AS few
   FROM pg_temp.spent($$SELECT vl_ask_batch(array_fill(pg_temp.pic('gray.png'), ARRAY[20]),
                                            ARRAY(SELECT n::text FROM generate_series(1, 20) n), 'tiny',
                                            '{"max_tokens": 5, "in_flight": 2}') LIMIT 1$$);
 -- answers are remembered, and found
 SET dsvl2.memo_size = '1MB';
 BEGIN;
-SELECT inferences, memo_hits
+SELECT computed, remembered
   FROM pg_temp.spent($$SELECT * FROM vl_ask_batch(array_fill(pg_temp.pic('gray.png'), ARRAY[3]), ARRAY['a', 'b', 'c'],
                                                   'tiny', '{"max_tokens": 5}')$$);
-SELECT inferences, memo_hits
+SELECT computed, remembered
   FROM pg_temp.spent($$SELECT * FROM vl_ask_batch(array_fill(pg_temp.pic('gray.png'), ARRAY[3]), ARRAY['b', 'd', 'a'],
                                                   'tiny', '{"max_tokens": 5}')$$);
-SELECT inferences, memo_hits
+SELECT computed, remembered
   FROM pg_temp.spent($$SELECT vl_ask(pg_temp.pic('gray.png'), 'd', 'tiny', '{"max_tokens": 5}')$$);
 COMMIT;
 SET dsvl2.memo_size = 0;

@@ -31,11 +31,11 @@ SELECT model, count(*), abs(sum(score) - 1) < 1e-5 AS sum_is_1,
  GROUP BY model, name ORDER BY model, name;
 
 -- one inference for all that ask the same, with abstain or without
-SELECT * FROM pg_temp.spent($$
+SELECT computed, remembered FROM pg_temp.spent($$
   SELECT vl_is(image, 'Is this a receipt?'), vl_prob(image, 'Is this a receipt?'),
          vl_is(image, 'Is this a receipt?', options => '{"abstain": 0.5}'),
          (vl_run('is', image, 'Is this a receipt?')).score FROM scan$$);
-SELECT * FROM pg_temp.spent($$
+SELECT computed, remembered FROM pg_temp.spent($$
   SELECT vl_classify(image, ARRAY['a: x', 'b']), s.score, (vl_run('classify', image,
          fields => '["a: x", "b"]')).value FROM scan, vl_classify_scores(image, ARRAY['a: x', 'b']) s$$);
 -- a description is part of the question, and so is the order

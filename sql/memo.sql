@@ -8,9 +8,9 @@ CREATE TEMP TABLE scan AS SELECT name, image
   FROM picture WHERE name IN ('receipt 1', 'receipt 2', 'text 1');
 ANALYZE scan;
 
-SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan');
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan');
 -- a condition and a column
-SELECT * FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?')
+SELECT computed, remembered FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?')
   FROM scan WHERE vl_ask(image, 'Total?') IS NOT NULL$$);
 -- the columns of a row
 SELECT computed FROM pg_temp.spent($$SELECT (vl_run('ask', image, 'merchant?')).*
@@ -22,7 +22,7 @@ SELECT computed, remembered
 SELECT a.memo, b.memo FROM scan, vl_run('ocr', image) a, vl_run('ocr', image) b
  WHERE name = 'receipt 1';
 -- the same picture in other rows
-SELECT * FROM pg_temp.spent($$SELECT vl_ocr(image)
+SELECT computed, remembered FROM pg_temp.spent($$SELECT vl_ocr(image)
   FROM scan, generate_series(1, 5) WHERE name = 'receipt 1'$$);
 -- constants are evaluated by the planner and again by the executor
 SELECT format('SELECT 1 FROM scan WHERE vl_ask(%L::bytea, ''Total?'') = name', image) AS constant
@@ -73,8 +73,8 @@ SET plan_cache_mode = force_generic_plan;
 PREPARE ask(text) AS SELECT count(*) FROM scan
   WHERE vl_ask(image, $1, 'tiny', '{"max_tokens": 3}') = vl_ask(image, $1, 'tiny', '{"max_tokens": 3}') || '';
 BEGIN;
-SELECT * FROM pg_temp.spent($$EXECUTE ask('Total?')$$);
-SELECT * FROM pg_temp.spent($$EXECUTE ask('Total?')$$);
+SELECT computed, remembered FROM pg_temp.spent($$EXECUTE ask('Total?')$$);
+SELECT computed, remembered FROM pg_temp.spent($$EXECUTE ask('Total?')$$);
 COMMIT;
 DEALLOCATE ask;
 RESET plan_cache_mode;
@@ -92,7 +92,7 @@ SELECT computed FROM pg_temp.spent($$
   UNION ALL SELECT 1 FROM w WHERE answer IS NOT NULL$$);
 -- what an update asks before, writes, and gives back
 CREATE TEMP TABLE answered AS SELECT name, image, NULL::text AS answer FROM scan;
-SELECT * FROM pg_temp.spent($$UPDATE answered SET answer = vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}')
+SELECT computed, remembered FROM pg_temp.spent($$UPDATE answered SET answer = vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}')
    WHERE vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}') IS NOT NULL
   RETURNING vl_ask(image, 'Set?', 'tiny', '{"max_tokens": 3}')$$);
 -- an index over what a call gave is asked with one call, however many rows it finds
@@ -111,7 +111,7 @@ SELECT computed, remembered
     FROM generate_series(1, 3)$$);
 
 -- what makes a difference is no repetition
-SELECT * FROM pg_temp.spent($$
+SELECT computed, remembered FROM pg_temp.spent($$
   SELECT vl_ask(image, 'Total?'), vl_ask(image, 'total?'), vl_ocr(image),
          vl_ask(image, 'Total?', options => '{"max_tokens": 99}'),
          vl_ask(image, 'Total?', options => '{"system": "x"}'),
@@ -120,12 +120,12 @@ SELECT * FROM pg_temp.spent($$
          vl_ask(image, 'Total?', options => '{"temperature": 1, "seed": 1}'),
          vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 1}')
     FROM scan WHERE name = 'receipt 1'$$);
-SELECT * FROM pg_temp.spent($$
+SELECT computed, remembered FROM pg_temp.spent($$
   SELECT vl_ask_multi(ARRAY[a.image, b.image], 'x'), vl_ask_multi(ARRAY[b.image, a.image], 'x')
     FROM scan a, scan b WHERE a.name = 'text 1' AND b.name = 'receipt 1'$$);
 -- what makes none is
 SELECT vl_alias('little', 'nano');
-SELECT * FROM pg_temp.spent($$
+SELECT computed, remembered FROM pg_temp.spent($$
   SELECT vl_ask(image, 'Total?'), vl_ask(image, 'Total?', 'nano'),
          vl_ask(image, 'Total?', 'little'),
          vl_ask(image, 'Total?', options => '{"on_error": "null"}'),
@@ -137,34 +137,34 @@ SELECT vl_drop_model('little');
 
 -- a transaction forgets at its end, whatever the end is
 BEGIN;
-SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
-SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
 COMMIT;
 BEGIN;
-SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
 ROLLBACK;
-SELECT * FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_ocr(image) FROM scan WHERE name = ''receipt 1''');
 
 -- memo_size = 0 turns it off
 SET dsvl2.memo_size = 0;
-SELECT * FROM pg_temp.spent('SELECT vl_ocr(image), vl_ocr(image)
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_ocr(image), vl_ocr(image)
   FROM scan WHERE name = ''receipt 1''');
 -- a small one keeps the newest
 SET dsvl2.memo_size = '3kB';
 BEGIN;
-SELECT * FROM pg_temp.spent($$
+SELECT computed, remembered FROM pg_temp.spent($$
   SELECT vl_ask(image, 'Total?', 'tiny', jsonb_build_object('max_tokens', n))
     FROM picture, generate_series(1, 9) n
                                  WHERE name = 'gray.png' ORDER BY n$$);
-SELECT * FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 9}')
+SELECT computed, remembered FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 9}')
   FROM picture WHERE name = 'gray.png'$$);
-SELECT * FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 1}')
+SELECT computed, remembered FROM pg_temp.spent($$SELECT vl_ask(image, 'Total?', 'tiny', '{"max_tokens": 1}')
   FROM picture WHERE name = 'gray.png'$$);
 COMMIT;
 RESET dsvl2.memo_size;
 
 -- without a model nothing is computed, and the last inference is told
-SELECT * FROM pg_temp.spent('SELECT vl_image_info(image), vl_count_tokens(name, image) FROM scan');
+SELECT computed, remembered FROM pg_temp.spent('SELECT vl_image_info(image), vl_count_tokens(name, image) FROM scan');
 SELECT vl_unload() > 0 AS forgotten;
 SELECT vl_ask(image, 'Total?') IS NOT NULL AS answered FROM scan WHERE name = 'receipt 1';
 SELECT u.task, u.model, u.prompt_tokens > u.image_tokens AS has_prompt, u.image_tokens > 0

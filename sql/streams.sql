@@ -10,18 +10,6 @@ CREATE FUNCTION pg_temp.streamed(image bytea, prompt text, model text DEFAULT NU
 LANGUAGE sql AS
 $$SELECT string_agg(p, ''), count(p), count(*) FILTER (WHERE p = '')
     FROM (SELECT vl_ask_stream(image, prompt, model, options) AS p) s$$;
--- calls to a model, tokens written and results remembered that a statement took
-CREATE FUNCTION pg_temp.spent(sql text, OUT inferences bigint, OUT tokens bigint, OUT memo_hits bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-  before record;
-BEGIN
-  SELECT * INTO before FROM vl_last_usage();
-  EXECUTE sql;
-  SELECT u.inferences - before.inferences, u.total_output_tokens - before.total_output_tokens,
-         u.memo_hits - before.memo_hits
-    INTO inferences, tokens, memo_hits FROM vl_last_usage() u;
-END $$;
 
 -- the rows together are the answer
 SELECT count(*) AS pictures, bool_and(s.answer = vl_ask(image, 'Read all the text in the image.')) AS same,
@@ -45,10 +33,10 @@ SELECT count(*) AS answers, bool_and(s.answer IS NOT DISTINCT FROM
        pg_temp.streamed(pg_temp.pic('gray.png'), 'Total?', 'tiny', o.options) s;
 
 -- LIMIT stops the work; in FROM, the server takes all rows before it shows the first
-SELECT inferences, tokens < 20 AS few, tokens >= 3 AS decoded
+SELECT computed, tokens < 20 AS few, tokens >= 3 AS decoded
   FROM pg_temp.spent($$SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'Total?', 'tiny',
                                             '{"max_tokens": 200}') LIMIT 3$$);
-SELECT inferences, tokens
+SELECT computed, tokens
   FROM pg_temp.spent($$SELECT * FROM vl_ask_stream(pg_temp.pic('gray.png'), 'Total?', 'tiny',
                                                    '{"max_tokens": 200}') LIMIT 3$$);
 
@@ -77,16 +65,16 @@ SET client_min_messages = warning;
 -- a complete answer is remembered, and a remembered one is one row
 SET dsvl2.memo_size = '1MB';
 BEGIN;
-SELECT inferences, tokens, memo_hits
+SELECT computed, tokens, remembered
   FROM pg_temp.spent($$SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'Total?', 'tiny', '{"max_tokens": 30}')$$);
-SELECT inferences, memo_hits
+SELECT computed, remembered
   FROM pg_temp.spent($$SELECT vl_ask(pg_temp.pic('gray.png'), 'Total?', 'tiny', '{"max_tokens": 30}')$$);
 SELECT count(*), string_agg(s.p, '') = vl_ask(pg_temp.pic('gray.png'), 'Total?', 'tiny', '{"max_tokens": 30}') AS same
   FROM (SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'Total?', 'tiny', '{"max_tokens": 30}') AS p) s;
 -- one that was not read to its end is not
-SELECT inferences
+SELECT computed
   FROM pg_temp.spent($$SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'Date?', 'tiny', '{"max_tokens": 30}') LIMIT 1$$);
-SELECT inferences, memo_hits
+SELECT computed, remembered
   FROM pg_temp.spent($$SELECT vl_ask(pg_temp.pic('gray.png'), 'Date?', 'tiny', '{"max_tokens": 30}')$$);
 COMMIT;
 SET dsvl2.memo_size = 0;
@@ -111,7 +99,7 @@ DECLARE c CURSOR FOR SELECT vl_ask_stream(pg_temp.pic('gray.png'), 'Total?', 'ti
 FETCH 1 FROM c \gset first_
 -- the same model, with other instructions, and no token of the stream meanwhile
 SET LOCAL dsvl2.cpu_level = 'generic';
-SELECT inferences, tokens
+SELECT computed, tokens
   FROM pg_temp.spent($$SELECT vl_ask(pg_temp.pic('two_tiles.png'), 'Total?', 'tiny', '{"max_tokens": 5}')$$);
 FETCH 1 FROM c \gset second_
 RESET dsvl2.cpu_level;

@@ -86,8 +86,6 @@ ask_batch(FunctionCallInfo fcinfo, bool many)
 	FuncCallContext *funcctx;
 	Batch	   *batch;
 	InferRow   *row = NULL;
-	Datum		values[1 + INFER_ROW_COLUMNS];
-	bool		nulls[1 + INFER_ROW_COLUMNS] = {false};
 
 	if (SRF_IS_FIRSTCALL())
 	{
@@ -108,9 +106,7 @@ ask_batch(FunctionCallInfo fcinfo, bool many)
 		row = NextInferRow(batch->rows);
 	if (row == NULL)
 		SRF_RETURN_DONE(funcctx);
-	values[0] = Int32GetDatum(++batch->returned);
-	InferRowValues(row, values + 1, nulls + 1);
-	SRF_RETURN_NEXT(funcctx, HeapTupleGetDatum(heap_form_tuple(funcctx->tuple_desc, values, nulls)));
+	SRF_RETURN_NEXT(funcctx, InferRowTuple(row, funcctx->tuple_desc, Int32GetDatum(++batch->returned), false));
 }
 
 /* vl_ask_batch(images, prompt, model, options): no rows for NULLs */

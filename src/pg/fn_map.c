@@ -10,13 +10,12 @@
  */
 #include "compat.h"
 
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "infer_rows.h"
-#include "mb/pg_wchar.h"
 #include "parser/parse_coerce.h"
 #include "task_call.h"
-#include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -260,8 +259,7 @@ vl_map(PG_FUNCTION_ARGS)
 	FuncCallContext *funcctx;
 	Map		   *map;
 	InferRow   *row = NULL;
-	Datum		values[1 + INFER_ROW_COLUMNS] = {0};
-	bool		nulls[1 + INFER_ROW_COLUMNS];
+	Datum		key;
 
 	if (SRF_IS_FIRSTCALL())
 	{
@@ -282,9 +280,6 @@ vl_map(PG_FUNCTION_ARGS)
 		row = NextInferRow(map->rows);
 	if (row == NULL)
 		SRF_RETURN_DONE(funcctx);
-	nulls[0] = row->key == NULL;
-	if (!nulls[0])
-		values[0] = CStringGetTextDatum(row->key);
-	InferRowValues(row, values + 1, nulls + 1);
-	SRF_RETURN_NEXT(funcctx, HeapTupleGetDatum(heap_form_tuple(funcctx->tuple_desc, values, nulls)));
+	key = row->key != NULL ? CStringGetTextDatum(row->key) : (Datum) 0;
+	SRF_RETURN_NEXT(funcctx, InferRowTuple(row, funcctx->tuple_desc, key, row->key == NULL));
 }

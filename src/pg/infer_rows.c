@@ -5,6 +5,7 @@
 #include "infer_rows.h"
 
 #include "decide.h"
+#include "funcapi.h"
 #include "memo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -63,6 +64,8 @@ read_row(InferRows *rows)
 	InferRow   *row = row_at(rows, rows->count);
 	MemoryContext caller;
 
+	/* it may take its time */
+	RestInfer();
 	memset(row, 0, sizeof(*row));
 	row->context = AllocSetContextCreate(rows->context, "dsvl2 row", ALLOCSET_SMALL_SIZES);
 	row->input = AllocSetContextCreate(row->context, "dsvl2 input", ALLOCSET_SMALL_SIZES);
@@ -159,9 +162,9 @@ NextInferRow(InferRows *rows)
 	if (rows->returned.context != NULL)
 		MemoryContextDelete(rows->returned.context);
 	rows->returned.context = NULL;
+	CHECK_FOR_INTERRUPTS();
 	for (;;)
 	{
-		CHECK_FOR_INTERRUPTS();
 		start_rows(rows);
 		finish_rows(rows);
 		if (rows->count == 0)
@@ -189,17 +192,14 @@ row_value(const InferRow *row)
 	return abstains ? NULL : CandidateName(&row->call, best);
 }
 
-void
-InferRowValues(const InferRow *row, Datum *values, bool *nulls)
+/* Values and nulls of the columns behind the key */
+static void
+fill_columns(const InferRow *row, Datum *values, bool *nulls)
 {
 	const InferResult *r = row->result;
 	text	   *value = NULL;
 	VlError		error;
 
-	memset(values, 0, INFER_ROW_COLUMNS * sizeof(Datum));
-	memset(nulls, !row->asked, INFER_ROW_COLUMNS);
-	if (!row->asked)
-		return;
 	nulls[1] = nulls[2] = !FindRowError(&row->call, r, &error);
 	/* what was cut off is there beside its error */
 	if (nulls[1] || (r->error.sqlerrcode == 0 && row->call.ncandidates == 0))
@@ -214,4 +214,16 @@ InferRowValues(const InferRow *row, Datum *values, bool *nulls)
 	}
 	values[3] = Int32GetDatum(r->usage.output_tokens);
 	values[4] = BoolGetDatum(r->finish == DSV_FINISH_LENGTH);
+	nulls[3] = nulls[4] = false;
+}
+
+Datum
+InferRowTuple(const InferRow *row, TupleDesc desc, Datum key, bool key_is_null)
+{
+	Datum		values[6] = {key};
+	bool		nulls[6] = {key_is_null, true, true, true, true, true};
+
+	if (row->asked)
+		fill_columns(row, values + 1, nulls + 1);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

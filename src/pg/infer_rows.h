@@ -13,6 +13,7 @@
 
 #include "compat.h"
 
+#include "access/tupdesc.h"
 #include "infer_job.h"
 
 typedef struct InferRow
@@ -38,9 +39,8 @@ InferRows  *StartInferRows(int in_flight, InferRowSource next, void *source);
 /* The next row, with its result if it asked; NULL at the end.  Valid until the next call. */
 InferRow   *NextInferRow(InferRows *rows);
 
-/* What rows are made of: value, error_code, error, output_tokens, truncated.  Row errors are values
- * here whatever on_error says; as in vl_run, a truncated value stands beside its error. */
-#define INFER_ROW_COLUMNS 5
-void		InferRowValues(const InferRow *row, Datum *values, bool *nulls);
+/* A row of SQL: key, value, error_code, error, output_tokens, truncated.  Row errors are values here
+ * whatever on_error says; as in vl_run, a truncated value stands beside its error. */
+Datum		InferRowTuple(const InferRow *row, TupleDesc desc, Datum key, bool key_is_null);
 
 #endif

@@ -74,6 +74,7 @@ ProgressStart(const char *task, const char *model, TimestampTz started)
 {
 	static bool registered = false;
 	ProgressSlot *slot = my_slot();
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (slot == NULL)
 		return;
@@ -87,7 +88,7 @@ ProgressStart(const char *task, const char *model, TimestampTz started)
 	slot->role = GetSessionUserId();
 	slot->database = MyDatabaseId;
 	slot->started = started;
-	slot->phase_started = GetCurrentTimestamp();
+	slot->phase_started = now;
 	slot->phase_done = slot->done = slot->total = 0;
 	slot->output_tokens = 0;
 	strlcpy(slot->task, task, sizeof(slot->task));

@@ -41,16 +41,17 @@ EXCEPTION WHEN OTHERS OR query_canceled THEN
     'HINT: ' || NULLIF(hint, ''));
 END $$;
 
--- how many calls of a statement a model had to answer, and how many the memo did
-CREATE FUNCTION pg_temp.spent(sql text, OUT computed bigint, OUT remembered bigint)
+-- how many calls of a statement a model had to answer, how many the memo did, and tokens written
+CREATE FUNCTION pg_temp.spent(sql text, OUT computed bigint, OUT remembered bigint, OUT tokens bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
   before record;
 BEGIN
   SELECT * INTO before FROM vl_last_usage();
   EXECUTE sql;
-  SELECT u.inferences - before.inferences, u.memo_hits - before.memo_hits INTO computed, remembered
-    FROM vl_last_usage() u;
+  SELECT u.inferences - before.inferences, u.memo_hits - before.memo_hits,
+         u.total_output_tokens - before.total_output_tokens
+    INTO computed, remembered, tokens FROM vl_last_usage() u;
 END $$;
 
 SELECT count(vl_register_model('tiny', :'srcdir' || '/test/golden/tiny-like')) AS registered
