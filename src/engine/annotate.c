@@ -169,10 +169,21 @@ place_mark(const annotation *a, int orientation, const dsv_mark *mark, plate *p)
 	};
 }
 
+static rect
+clipped(const annotation *a, rect r)
+{
+	return (rect) {
+		limited(r.x1, a->pixels->width), limited(r.y1, a->pixels->height),
+		limited(r.x2, a->pixels->width), limited(r.y2, a->pixels->height)
+	};
+}
+
 static void
 draw_mark(annotation *a, const plate *p)
 {
 	const uint8_t *edge = p->style->dark_text ? black : white;
+	rect		outer;
+	rect		inner;
 
 	if (p->point)
 	{
@@ -182,9 +193,11 @@ draw_mark(annotation *a, const plate *p)
 		fill_disc(a->pixels, p->mark.x1, p->mark.y1, radius, p->style->color);
 		return;
 	}
-	/* the line lies outside, so that what is marked stays in view */
-	fill_frame(a->pixels, grown(p->mark, a->line + a->edge), p->mark, edge);
-	fill_frame(a->pixels, grown(p->mark, a->line), p->mark, p->style->color);
+	/* the line lies outside, so that what is marked stays in view, but not off the picture */
+	outer = clipped(a, grown(p->mark, a->line));
+	inner = grown(outer, -a->line);
+	fill_frame(a->pixels, clipped(a, grown(p->mark, a->line + a->edge)), inner, edge);
+	fill_frame(a->pixels, outer, inner, p->style->color);
 }
 
 /* ---- texts ---- */

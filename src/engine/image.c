@@ -110,7 +110,7 @@ fail_foreign(const uint8_t *data, size_t len, dsv_error *err)
 	{
 		dsv_fail(err, DSV_IMAGE, "image is empty");
 		dsv_detail(err, "The data has no bytes.");
-		dsv_hint(err, "Store the bytes of an image file.");
+		dsv_hint(err, "Store a JPEG or PNG file.");
 		return DSV_IMAGE;
 	}
 	for (size_t i = 0; what == NULL && i < sizeof(foreign) / sizeof(foreign[0]); i++)

@@ -506,6 +506,26 @@ test_outline(void **state)
 	}
 }
 
+/* A mark around everything, or beyond, is a line along the border. */
+static void
+test_outline_at_the_border(void **state)
+{
+	static const double boxes[][4] = {{0, 0, 100, 80}, {-5, -5, 200, 200}};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		dsv_picture p = grey_picture(100, 80);
+		dsv_mark	mark = make_mark("", boxes[i][0], boxes[i][1], boxes[i][2], boxes[i][3], -1);
+
+		annotate(&p, &mark, 1);
+		for (int y = 0; y < 80; y++)
+			for (int x = 0; x < 100; x++)
+				assert_true(is_grey(pixel(&p, x, y)) == (x > 0 && x < 99 && y > 0 && y < 79));
+		free(p.pixels.rgb);
+	}
+}
+
 /* The same mark seen through each EXIF orientation lies over the same pixels of the scene. */
 static void
 test_marks_are_of_the_stored_picture(void **state)
@@ -701,6 +721,7 @@ main(void)
 		cmocka_unit_test(test_font),
 		cmocka_unit_test(test_odd_text),
 		cmocka_unit_test(test_outline),
+		cmocka_unit_test(test_outline_at_the_border),
 		cmocka_unit_test(test_marks_are_of_the_stored_picture),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_labels_make_room),
