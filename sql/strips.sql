@@ -12,15 +12,16 @@ SELECT count(*) FROM vl_ocr_strips(NULL);
 SELECT count(*) FROM vl_ocr_strips('x', NULL, 'no such model');
 SELECT calls - :before AS calls FROM vl_last_usage();
 
+\set quick '{"max_tokens": 1, "on_error": "null"}'
 -- where it is cut: strips are equal, cover the page, and share what was asked for
 SELECT o AS overlap, strip, region
-  FROM page, unnest(ARRAY[0, 0.1, 0.5]) AS o, vl_ocr_strips(image, o::real, options => '{"on_error": "null"}')
+  FROM page, unnest(ARRAY[0, 0.1, 0.5]) AS o, vl_ocr_strips(image, o::real, options => :'quick')
  ORDER BY 1, 2;
 SELECT tiles, count(*) AS strips, min(height(region)) AS height
   FROM page, unnest(ARRAY[1, 2, 3]) AS tiles,
-       vl_ocr_strips(image, 0, options => format('{"on_error": "null", "tiles": %s}', tiles)::jsonb)
+       vl_ocr_strips(image, 0, options => :'quick' || jsonb_build_object('tiles', tiles))
  GROUP BY tiles ORDER BY tiles;
-SELECT count(*) AS strips FROM page, vl_ocr_strips(image, model => 'tiny', options => '{"on_error": "null"}');
+SELECT count(*) AS strips FROM page, vl_ocr_strips(image, model => 'tiny', options => :'quick');
 
 -- what fits is one strip, and what vl_ocr says
 SELECT strip, region, text = vl_ocr(pg_temp.pic('receipt 1')) AS the_same
@@ -40,7 +41,7 @@ SELECT count(*) AS strips,
        bool_and(strip > 1 OR starts_with(vl_ocr(vl_crop(image, region)), text)) AS starts_with_the_first
   FROM page, vl_ocr_strips(image, 0.3);
 -- the most that strips can share
-SELECT count(*) > 1 AS several, count(*) FILTER (WHERE text IS NULL) AS failed FROM page, vl_ocr_strips(image, 0.5);
+SELECT count(*) AS strips, count(text) AS texts FROM page, vl_ocr_strips(image, 0.5);
 
 -- pictures that lie on their side: cut as they are seen, regions as they are stored
 CREATE FUNCTION pg_temp.lying(orientation int, turns int) RETURNS bytea LANGUAGE sql AS $$
@@ -49,13 +50,14 @@ CREATE FUNCTION pg_temp.lying(orientation int, turns int) RETURNS bytea LANGUAGE
     FROM page, vl_crop(image, box(point(0, 0), point(210, 1584)), 0, 'jpeg') AS jpeg $$;
 CREATE FUNCTION pg_temp.lie(orientation int, turns int) RETURNS bytea LANGUAGE sql AS
   $$SELECT set_byte(pg_temp.lying(orientation, turns), 31, orientation)$$;
-SELECT orientation, i.width, i.height, i.exif_orientation, strip, region,
-       text = vl_ocr(vl_crop(image, region)) AS the_same
+SELECT orientation, i.width, i.height, i.exif_orientation, strip, region
   FROM (VALUES (1, 0), (3, 2), (6, 3), (8, 1)) AS v(orientation, turns), pg_temp.lie(orientation, turns) AS image,
-       vl_image_info(image) AS i, vl_ocr_strips(image, 0)
+       vl_image_info(image) AS i, vl_ocr_strips(image, 0, options => :'quick')
  WHERE strip IN (1, 4) ORDER BY orientation, strip;
+SELECT count(*) AS strips, bool_and(text = vl_ocr(vl_crop(image, region))) AS the_same
+  FROM pg_temp.lie(6, 3) AS image, vl_ocr_strips(image, 0);
 -- as they are stored, when that is wanted: a wide picture is not cut
-SELECT strip, region FROM vl_ocr_strips(pg_temp.lie(6, 3), options => '{"exif": false, "on_error": "null"}');
+SELECT strip, region FROM vl_ocr_strips(pg_temp.lie(6, 3), options => :'quick' || jsonb '{"exif": false}');
 
 -- errors
 SELECT pg_temp.fails(format('SELECT vl_ocr_strips(''x'', %s)', o))
@@ -76,9 +78,3 @@ SELECT count(*) AS strips, count(text) AS texts
 SELECT regexp_replace(pg_temp.fails($$SELECT vl_ocr_strips(substr(image, 1, length(image) - 3000)) FROM page$$),
                       ':.*', '') AS fails;
 SELECT count(*) FROM page, vl_ocr_strips(substr(image, 1, length(image) - 3000), options => '{"on_error": "null"}');
--- the limit of stored bytes is not for strips, which may be larger than a good JPEG
-SELECT length(jpeg) AS bytes FROM page, vl_crop(image, box(point(0, 0), point(210, 1584)), 0, 'jpeg') AS jpeg \gset
-SELECT set_config('dsvl2.max_image_bytes', (:bytes / 1024 + 1) || 'kB', false) <> '' AS set;
-SELECT count(text) > 1 AS read
-  FROM page, vl_crop(image, box(point(0, 0), point(210, 1584)), 0, 'jpeg') AS jpeg, vl_ocr_strips(jpeg, 0.5);
-RESET dsvl2.max_image_bytes;

@@ -15,6 +15,12 @@
 
 #define FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
+json_t *
+dsv_json_object(void)
+{
+	return json_loads("{}", 0, NULL);
+}
+
 static const char *
 file_name(const char *path)
 {
@@ -153,10 +159,4 @@ dsv_json_string(const json_t *obj, const char *where, const char *key, const cha
 		return dsv_fail(err, DSV_FORMAT, "%s: \"%s\" contains a zero byte", where, key);
 	*out = json_string_value(value);
 	return DSV_OK;
-}
-
-json_t *
-dsv_json_new_object(void)
-{
-	return json_pack("{}");
 }

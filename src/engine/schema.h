@@ -8,7 +8,7 @@
 #ifndef DSV_SCHEMA_H
 #define DSV_SCHEMA_H
 
-#include <jansson.h>
+#include "json.h"
 
 #include "grammar_private.h"
 

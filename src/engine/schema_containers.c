@@ -69,7 +69,7 @@ static size_t
 order_properties(dsv_schema *s, const dsv_place *place, const json_t *schema, property *out)
 {
 	const json_t *properties = json_object_get(schema, "properties");
-	json_t	   *seen = dsv_json_new_object();
+	json_t	   *seen = dsv_json_object();
 	size_t		n = 0;
 
 	if (seen == NULL)
