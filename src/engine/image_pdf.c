@@ -24,6 +24,24 @@ fail(const dsv_image_source *src, const char *detail)
 	return DSV_IMAGE;
 }
 
+static bool
+is_sane(const dsv_pdf_page *page)
+{
+	int			bits = page->bits;
+
+	if (page->error.code != DSV_OK)
+		return page->error.code == DSV_IMAGE || page->error.code == DSV_UNSUPPORTED || page->error.code == DSV_LIMIT;
+	if (page->pages < 1)
+		return false;
+	/* only counted */
+	if (page->width == 0)
+		return true;
+	return page->orientation >= 1 && page->orientation <= 8 && page->coding <= DSV_PDF_LZW &&
+		(bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16) &&
+		(page->colors == 1 || page->colors == 3) &&
+		(page->ncolors == 0 || (page->ncolors > 0 && page->ncolors <= 256 && page->colors == 1 && bits <= 8));
+}
+
 /* The child has read a hostile file: what it says is checked as if it were one. */
 static dsv_code
 check_answer(const dsv_image_source *src, const dsv_text *out, dsv_pdf_page *page)
@@ -33,7 +51,7 @@ check_answer(const dsv_image_source *src, const dsv_text *out, dsv_pdf_page *pag
 	if (out->len < DSV_PDF_DATA + mark)
 		return fail(src, "Its reader ended early; the file may be meant to exhaust it.");
 	memcpy(page, out->s, sizeof(*page));
-	if (page->data_len != out->len - DSV_PDF_DATA - mark ||
+	if (page->data_len != out->len - DSV_PDF_DATA - mark || !is_sane(page) ||
 		memcmp(out->s + out->len - mark, DSV_PDF_END_MARK, mark) != 0)
 		return fail(src, "Its reader ended early; the file may be meant to exhaust it.");
 	page->error.msg[sizeof(page->error.msg) - 1] = '\0';
@@ -248,6 +266,8 @@ dsv_pdf_decode(const dsv_image_source *src, const dsv_pdf_page *page, const char
 		}
 		dsv_free(src->mem, file.s);
 	}
+	if (code == DSV_IMAGE && src->err != NULL)
+		strcpy(src->err->msg, "could not decode the image of the PDF document");
 	if (code == DSV_OK && (info.width != page->width || info.height != page->height))
 	{
 		dsv_pixels_free(out, src->mem);

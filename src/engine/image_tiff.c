@@ -245,7 +245,7 @@ find_page(tiff_reader *r, dsv_image_info *info, bool decode)
 static dsv_code
 refuse(tiff_reader *r, const char *what, int value)
 {
-	dsv_fail(r->src->err, DSV_IMAGE, "TIFF image has %s %d, which is not supported", what, value);
+	dsv_fail(r->src->err, DSV_IMAGE, "TIFF image has an unsupported %s: %d", what, value);
 	dsv_hint(r->src->err, "Convert it to PNG first.");
 	return DSV_IMAGE;
 }
@@ -351,7 +351,7 @@ make_palette_lut(tiff_reader *r)
 	unsigned	shift = 0;
 
 	if (l->bits > 8 || l->samples != 1)
-		return refuse(r, "a palette with bits a sample", l->bits);
+		return refuse(r, "number of bits a palette index", l->bits);
 	if (!TIFFGetField(r->tif, TIFFTAG_COLORMAP, &map[0], &map[1], &map[2]))
 		return fail(r, "The palette is missing.");
 	/* 16 bits a colour, but some programs wrote 8 */
@@ -386,10 +386,10 @@ read_layout(tiff_reader *r)
 	else
 		return refuse(r, "photometric interpretation", photometric);
 	if (l->samples < l->colors || l->samples > MAX_CHANNELS)
-		return refuse(r, "samples a pixel:", l->samples);
+		return refuse(r, "number of samples a pixel", l->samples);
 	if (l->bits != 8 && l->bits != 16 &&
 		(l->samples > 1 || (l->bits != 1 && l->bits != 2 && l->bits != 4)))
-		return refuse(r, "bits a sample:", l->bits);
+		return refuse(r, "number of bits a sample", l->bits);
 	l->alpha = find_alpha(r);
 	return photometric == PHOTOMETRIC_PALETTE ? make_palette_lut(r) : make_grey_lut(r);
 }

@@ -3,8 +3,10 @@
  *		A child process as a fence: fork, limits, a pipe back.
  *
  * The child keeps one descriptor, the pipe's end, and can open none; it has no signal handler
- * of the caller, leaves no core file, and dies with the caller.  The caller looks at the pipe
- * every 20 milliseconds at least, so that a cancel is heard however busy the child is.
+ * of the caller, leaves no core file, and dies with the caller.  It is deaf to signals, many of
+ * which are sent to the caller's whole process group: a cancel is the caller's to hear, and its
+ * child ends by SIGKILL.  The caller looks at the pipe every 20 milliseconds at least, so that a
+ * cancel is heard however busy the child is.
  *
  * With DSV_SANDBOX_INLINE (fuzzers, which want to see the crash) the work runs in place.
  */
@@ -85,17 +87,6 @@ put_pipe(void *ud, const void *data, size_t len)
 }
 
 static void
-default_signals(void)
-{
-	sigset_t	none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);	/* fails for those that nobody may change */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static void
 set_limit(int resource, rlim_t value)
 {
 	struct rlimit limit;
@@ -151,7 +142,9 @@ be_child(const dsv_sandbox *s, int fd, pid_t parent)
 #endif
 	if (getppid() != parent)
 		_exit(1);
-	default_signals();
+	/* all are blocked already; a fault of its own ends it anyway */
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
 	close_others(fd);
 	if (had > 0)
 		set_limit(RLIMIT_AS, had + s->memory);
@@ -175,7 +168,7 @@ start_child(const dsv_sandbox *s, int *fd, pid_t *child, dsv_error *err)
 
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return dsv_fail_errno(err, errno, "could not create a pipe");
-	/* no handler of the caller's may run in the child */
+	/* for the child, which keeps it so: no handler of the caller's may run there */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	*child = fork();

@@ -20,6 +20,7 @@ typedef struct run_options
 	dsv_sampling sampling;
 	int			max_tokens;
 	int			max_tiles;
+	int			page;
 	tool_list	stop;
 	const char *schema;			/* file */
 	const char *system;
@@ -222,6 +223,7 @@ answer(dsv_engine *engine, const run_options *o, const char *prompt, const char 
 	request.grammar = grammar;
 	request.no_logprobs = !o->json;
 	request.image.max_tiles = o->max_tiles;
+	request.image.page = o->page;
 	request.image.reference_decode = o->reference_decode;
 	request.image.ignore_exif = o->ignore_exif;
 	tool_ask(&q, nimages, prompt, user, o->raw_special ? DSV_PART_SPECIAL : DSV_PART_TEXT);
@@ -254,6 +256,7 @@ tool_run(const tool_command *command, int argc, char **argv)
 		{"schema", TOOL_STRING, &o.schema, "file with a JSON Schema that the answer obeys"},
 		{"stop", TOOL_LIST, &o.stop, "ends the answer; may be given again"},
 		{"max-tiles", TOOL_INT, &o.max_tiles, "local tiles an image, 0 = the model's limit"},
+		{"page", TOOL_INT, &o.page, "of TIFF and PDF files"},
 		{"reference-decode", TOOL_FLAG, &o.reference_decode,
 			"images as the reference decodes them"},
 		{"ignore-exif", TOOL_FLAG, &o.ignore_exif, "images as stored"},

@@ -159,6 +159,16 @@ foreach my $what (sort keys %slow)
 		  1000 * ($end - $start);
 	}
 }
+# pg_cancel_backend signals the whole process group, the reader included.
+my $watcher = DSVL2::Session->new($node);
+foreach my $try (1 .. 5)
+{
+	$session->send($slow{vl_image_info});
+	ok(until_true(sub { children($pid) }), "the reader runs, $try");
+	$watcher->query("SELECT pg_cancel_backend($pid)");
+	is(sqlstate($session->wait), '57014', 'pg_cancel_backend');
+}
+$watcher->quit;
 is(scalar children($pid), 0, 'no process is left behind');
 
 # ---- hostile documents ----
