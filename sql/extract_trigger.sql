@@ -209,6 +209,19 @@ SELECT pg_temp.fails($$INSERT INTO breaking (scan) VALUES (pg_temp.pic('receipt 
 INSERT INTO breaking DEFAULT VALUES;
 SELECT count(*) FROM choosy;
 
+-- long names of several bytes a letter: the error is cut between letters
+CREATE SCHEMA "regress_dsvl2_größte_größe";
+CREATE DOMAIN "regress_dsvl2_größte_größe"."ééééééééééééééééééééééééééééééé" AS text
+  CONSTRAINT "ööööööööööööööööööööööööööööööö" CHECK (VALUE IS NULL);
+CREATE TYPE one_word AS (merchant word);
+CREATE TABLE long_names (scan bytea, scan_error text, "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüü"
+                         "regress_dsvl2_größte_größe"."ééééééééééééééééééééééééééééééé");
+CREATE TRIGGER fields BEFORE INSERT ON long_names FOR EACH ROW EXECUTE FUNCTION
+  vl_extract_trigger('scan', 'one_word', '{"columns": {"merchant": "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüü"},
+                                           "on_error": "null"}');
+INSERT INTO long_names (scan) VALUES (pg_temp.pic('receipt 1'));
+SELECT octet_length(scan_error) AS bytes, convert_from(textsend(scan_error), 'UTF8') AS error FROM long_names;
+
 -- ---- types ----
 
 -- the column's type is the field's, unless the label says another; a question is about the column
@@ -334,5 +347,5 @@ SELECT count(*) AS pictures,
   FROM random;
 
 SET client_min_messages = error;
-DROP SCHEMA regress_dsvl2_trigger CASCADE;
+DROP SCHEMA regress_dsvl2_trigger, "regress_dsvl2_größte_größe" CASCADE;
 DROP ROLE regress_dsvl2_clerk;

@@ -674,15 +674,15 @@ typedef struct dsv_strips
 	int			page_height;
 } dsv_strips;
 
-/* Strips that the model reads as large as its tiles allow, but not larger than stored; one where
- * the whole picture is read nearly as large.  overlap: the part of a strip that the next one shows again, 0 .. 0.5.
- * max_tiles and model as in dsv_image_layout. */
+/* Strips that the model reads as large as its tiles allow, but not larger than stored; one where the whole
+ * picture is read nearly as large.  overlap: the part of a strip that the next one shows again, 0 .. 0.5.
+ * model and max_tiles as in dsv_image_layout. */
 void		dsv_strips_plan(const dsv_model *model, int width, int height, int max_tiles, double overlap,
 							dsv_strips *out);
 int			dsv_strips_top(const dsv_strips *strips, int i);
 
-/* Strip i in the stored picture: x1 y1 x2 y2.  orientation: that was applied before the plan was made (1 =
- * none); the picture is as stored. */
+/* Strip i in the stored picture: x1 y1 x2 y2.  orientation: that the plan's picture was turned by,
+ * 1 = none. */
 void		dsv_strips_region(const dsv_strips *strips, int i, const dsv_image_info *picture, int orientation,
 							  double box[4]);
 
@@ -697,11 +697,10 @@ typedef struct dsv_seam
 } dsv_seam;
 
 /*
- * Finds the lines at the end of `above` that are the first of `below`, the next strip: equal but for
- * one letter in six, white space and blank lines; digits are equal.  The first and the last of them may have
- * been cut by a strip's edge: of a line that was read twice the whole reading stays, and both
- * stay when they are nothing like each other.  Where lines repeat and more than one seam is possible, none is
- * taken.
+ * Finds the lines at the end of `above` that are the first of `below`, the next strip: equal but for one
+ * letter in six, white space and blank lines; digits are equal.  The first and the last of them may have been
+ * cut by a strip's edge: of a line that was read twice the whole reading stays, and both stay when they are
+ * nothing like each other.  Where lines repeat and more than one seam is possible, none is taken.
  */
 void		dsv_strips_join(const dsv_bytes *above, const dsv_bytes *below, double overlap, dsv_seam *out);
 

@@ -29,9 +29,9 @@ reading_scale(double scale)
 }
 
 /*
- * The canvas that a strip of this width is best read on, half to twice as high as wide: lower strips would be
- * more and more of them for ever less, and in higher ones there is more writing than models learn to read on
- * one page.
+ * The canvas that a strip of this width is best read on, half to twice as high as wide: lower strips would
+ * be more and more of them for ever less, and in higher ones there is more writing than models learn to
+ * read on one page.
  */
 static dsv_grid
 choose_canvas(const dsv_config *config, int width, int max_tiles)
@@ -95,7 +95,8 @@ dsv_strips_top(const dsv_strips *strips, int i)
 }
 
 void
-dsv_strips_region(const dsv_strips *strips, int i, const dsv_image_info *picture, int orientation, double box[4])
+dsv_strips_region(const dsv_strips *strips, int i, const dsv_image_info *picture, int orientation,
+				  double box[4])
 {
 	bool		turned = orientation >= 5;	/* shown rows are stored columns */
 	bool		backward = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;

@@ -123,8 +123,8 @@ say_strip(const LongPage *page, int i, VlError *error)
 	Size		len = strlen(error->detail);
 
 	if (page->strips.count > 1)
-		snprintf(error->detail + len, sizeof(error->detail) - len, "%sThis is strip %d of %d.", len > 0 ? " " : "",
-				 i + 1, page->strips.count);
+		snprintf(error->detail + len, sizeof(error->detail) - len, "%sThis is strip %d of %d.",
+				 len > 0 ? " " : "", i + 1, page->strips.count);
 }
 
 /* Whether the model was asked and had nothing to say */

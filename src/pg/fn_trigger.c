@@ -58,8 +58,12 @@ static int
 find_column(TupleDesc desc, const char *name)
 {
 	for (int i = 0; i < desc->natts; i++)
-		if (!TupleDescAttr(desc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
 			return i + 1;
+	}
 	return 0;
 }
 
@@ -475,7 +479,8 @@ convert(const Target *t, const char *column, JsonbValue *value, Datum *datum, bo
 
 /* Reads the columns out of an answer; every one that refuses its value is an error of its own. */
 static void
-put_answer(NewRow *row, const TriggerPlan *plan, const InferCall *call, const InferResult *result, TupleDesc desc)
+put_answer(NewRow *row, const TriggerPlan *plan, const InferCall *call, const InferResult *result,
+		   TupleDesc desc)
 {
 	Jsonb	   *answer = AnswerJsonb(result->text, result->len);
 	VlError		first = {0};

@@ -10,11 +10,11 @@
 #include "infer.h"
 #include "utils/jsonb.h"
 
-/* Gives the call its task's schema; does nothing for a task that answers in words.  The option "stop" raises
- * 22023 where there is one. */
+/* Gives the call its task's schema, with which the option "stop" raises 22023; does nothing for a task that
+ * answers in words. */
 void		SetShape(InferCall *call);
 
-/* VL005 for an answer of SetShape's (no row error was found) whose rows are longer than its list of columns */
+/* VL005 for a table (no row error was found) with a row that is longer than its list of columns */
 bool		FindShapeError(const InferCall *call, const InferResult *result, VlError *error);
 
 #endif

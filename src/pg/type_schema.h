@@ -21,8 +21,8 @@ typedef struct TypePlan TypePlan;
  * inside, raises 0A000. */
 TypePlan   *PlanType(Oid type, int32 typmod, const char *path);
 
-/* A type of any kind, for values whose schema came from elsewhere.  Types of which no schema is known take
- * strings and numbers, json and jsonb everything.  TypeDatum may then raise what an input
+/* A type of any kind, for values whose schema may come from elsewhere.  Where no schema of the type is known,
+ * values are strings or numbers; json and jsonb take everything.  TypeDatum may then raise what an input
  * function raises. */
 TypePlan   *PlanAnyType(Oid type, int32 typmod, const char *path);
 

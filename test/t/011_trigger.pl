@@ -132,7 +132,8 @@ is($_->wait, '', 'a session that inserts beside three others') foreach @sessions
 is($session->query(q{SELECT count(*) FROM many}), 48, 'all rows are there');
 is($session->query(q{
 SELECT count(*) FROM many m JOIN scans s ON s.id = m.id % 12 + 1
-  CROSS JOIN LATERAL vl_extract(s.scan, '["merchant: text", "total: number"]', options => '{"on_error": "null"}') e
+  CROSS JOIN LATERAL vl_extract(s.scan, '["merchant: text", "total: number"]',
+	options => '{"on_error": "null"}') e
  WHERE m.merchant IS DISTINCT FROM e->>'merchant' OR m.total IS DISTINCT FROM (e->>'total')::numeric
     OR (m.scan_status = 'ok') <> (e IS NOT NULL)}), 0, 'and have what their pictures say');
 $_->quit foreach @sessions;

@@ -142,7 +142,8 @@ test_regions(void **state)
 	(void) state;
 	for (int orientation = 1; orientation <= 8; orientation++)
 	{
-		dsv_image_info info = {.width = orientation >= 5 ? 6000 : 600, .height = orientation >= 5 ? 600 : 6000};
+		bool		turned = orientation >= 5;
+		dsv_image_info info = {.width = turned ? 6000 : 600, .height = turned ? 600 : 6000};
 		double		box[4];
 
 		dsv_strips_region(&s, 0, &info, orientation, box);
