@@ -526,7 +526,7 @@ read_image(pdf_finder *f, qpdf_oh stream, const dsv_pdf_place *place)
 	f->page.width = get_int(f, dict, "/Width", 0);
 	f->page.height = get_int(f, dict, "/Height", 0);
 	f->page.bits = get_int(f, dict, "/BitsPerComponent", 8);
-	if (!read_colors(f, dict) || !read_decode(f, dict) || !read_coding(f, dict) || !check_shape(f))
+	if (!read_colors(f, dict) || !read_coding(f, dict) || !check_shape(f) || !read_decode(f, dict))
 		return false;
 	if (f->attributes.rotate != 0)
 		qpdf_oh_get_value_as_int(f->q, f->attributes.rotate, &degrees);
