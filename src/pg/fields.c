@@ -422,6 +422,7 @@ SetExtraction(InferCall *call, const FieldPlan *plan)
 				 errdetail("An answer that stops early would not be what its schema says.")));
 	call->task = DSV_TASK_EXTRACT;
 	call->schema = plan->schema;
+	call->no_logprobs = !call->options.scores;
 	call->prompt = dsv_model_get_info(model)->answers.extract_by_schema ? plan->schema : plan->names;
 }
 

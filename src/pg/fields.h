@@ -26,7 +26,8 @@ typedef struct FieldPlan
  * Schema is read by the engine, when the call is made. */
 void		PlanFields(Jsonb *fields, FieldPlan *plan);
 
-/* Sets the call's task, schema and prompt: names or schema, as the call's model was trained. */
+/* Sets the call's task, schema and prompt: names or schema, as the call's model was trained.  Without
+ * the option "scores" the result will have no log-probabilities. */
 void		SetExtraction(InferCall *call, const FieldPlan *plan);
 
 /* A complete answer (no row error was found), in UTF-8, as jsonb */

@@ -234,6 +234,7 @@ vl_run(PG_FUNCTION_ARGS)
 	ReadCall(fcinfo, TaskByName(text_to_cstring(PG_GETARG_TEXT_PP(0))), 4, &call);
 	SetTaskArguments(&call, PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2),
 					 PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
+	call.no_logprobs = false;	/* the column score */
 	if ((call.prompt == NULL && TaskNeedsPrompt(call.task)) || (PG_ARGISNULL(3) && TaskNeedsFields(call.task)))
 		PG_RETURN_NULL();
 	image = PG_GETARG_BYTEA_PP(1);

@@ -41,6 +41,7 @@ SetShape(InferCall *call)
 				 errmsg("the option \"stop\" cannot be used for a table or chart"),
 				 errdetail("An answer that stops early would not be what its schema says.")));
 	call->schema = call->task == DSV_TASK_TABLE ? table_schema : chart_schema;
+	call->no_logprobs = true;
 }
 
 /* ---- cells ---- */

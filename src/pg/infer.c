@@ -69,7 +69,8 @@ CopyInferResult(const InferResult *result, MemoryContext context)
 
 	*copy = *result;
 	copy->text = copy_bytes(result->text, result->len, context);
-	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
+	if (result->logprobs != NULL)
+		copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
 	copy->forced = copy_bytes(result->forced, result->ntokens * sizeof(bool), context);
 	copy->ends = copy_bytes(result->ends, result->ntokens * sizeof(int32), context);
 	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
@@ -81,7 +82,8 @@ void
 FreeInferResult(InferResult *result)
 {
 	pfree(result->text);
-	pfree(result->logprobs);
+	if (result->logprobs != NULL)
+		pfree(result->logprobs);
 	pfree(result->forced);
 	pfree(result->ends);
 	pfree(result->images);
@@ -243,7 +245,7 @@ MakeInferKey(const InferCall *call, const dsv_model_info *info, const char *task
 	if (call->prompt != NULL)
 		appendStringInfo(&s, "%zu:%s ", strlen(call->prompt), call->prompt);
 	if (call->schema != NULL)
-		appendStringInfo(&s, "schema %zu:%s ", strlen(call->schema), call->schema);
+		appendStringInfo(&s, "schema %d %zu:%s ", call->no_logprobs, strlen(call->schema), call->schema);
 	for (int i = 0; i < call->ncandidates; i++)
 		appendStringInfo(&s, "candidate %zu:%s ", strlen(call->candidates[i]), call->candidates[i]);
 	AppendOptionsKey(&s, &call->options);
@@ -281,6 +283,7 @@ BuildInferRequest(const InferCall *call, const dsv_model_info *info, const char 
 		.stop = call->options.stop,
 		.nstop = call->options.nstop,
 		.max_tokens = call->options.max_tokens,
+		.no_logprobs = call->no_logprobs,
 		.keep_special = call->task == DSV_TASK_GROUND || call->task == DSV_TASK_GROUND_ANSWER,
 	};
 	build_parts(call, task_prompt, &p);

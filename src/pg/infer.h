@@ -21,6 +21,8 @@ typedef struct InferCall
 	char	   *prompt;			/* the caller's text in UTF-8, or NULL */
 	bool		place_images;	/* {1}, {2} ... in the prompt stand for images */
 	const char *schema;			/* JSON Schema that the answer obeys, UTF-8, or NULL */
+	bool		no_logprobs;	/* nobody will ask for the result's, which then are NULL: saves time under
+								 * a schema */
 	char	  **candidates;		/* answers to score instead of writing one, UTF-8, without the
 								 * model's prefix */
 	int			ncandidates;
@@ -34,7 +36,7 @@ typedef struct InferResult
 	dsv_finish	finish;
 	dsv_usage	usage;
 	int			ntokens;
-	float	   *logprobs;		/* [ntokens] */
+	float	   *logprobs;		/* [ntokens], or NULL */
 	bool	   *forced;			/* [ntokens] the schema left no choice */
 	int32	   *ends;			/* [ntokens] bytes of text after each token */
 	int			nimages;
