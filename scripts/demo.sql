@@ -58,16 +58,24 @@ SELECT s.file,
        vl_ask(s.scan, 'What is the total?')    AS "nano: total",    t.total    AS printed
   FROM scans s JOIN truth t USING (id)
  WHERE t.kind = 'receipt'
- ORDER BY id LIMIT 5;
+ ORDER BY id LIMIT 3;
 
 \echo
-\echo '-- A filter: which of the scans are receipts of more than 100?'
+\echo '-- Decisions: one of several labels, yes or no; scored, so the answer is always one of them'
 \echo
-SELECT id, file, vl_ask(scan, 'What is the total?') AS "nano: total"
-  FROM scans
- WHERE vl_ask(scan, 'Is this a receipt? Answer yes or no.') = 'yes'
-   AND vl_ask(scan, 'What is the total?') ~ '^[0-9]{3,}\.[0-9]{2}$'
- ORDER BY id;
+SELECT vl_classify(scan, ARRAY['receipt', 'text', 'shapes']) AS "nano: kind", count(*),
+       count(*) FILTER (WHERE vl_is(scan, 'Is this a receipt?')) AS "nano: is a receipt"
+  FROM scans GROUP BY 1 ORDER BY 1;
+
+\echo
+\echo '-- Extraction: a row of your own type; a value that the type refuses cannot be written'
+\echo
+CREATE TYPE receipt AS (merchant text, total numeric(10,2));
+\echo
+SELECT s.file, r.merchant AS "nano: merchant", r.total AS "nano: total"
+  FROM scans s, vl_extract_as(s.scan, NULL::receipt) AS r
+ WHERE s.file ~ 'receipt' AND r.total > 100
+ ORDER BY s.file LIMIT 5;
 
 \echo
 \echo '-- A join: which payments of the books have a receipt?  (A total that nano misreads'
@@ -76,7 +84,7 @@ SELECT id, file, vl_ask(scan, 'What is the total?') AS "nano: total"
 \timing off
 CREATE TABLE payments AS
 SELECT 100 + id AS payment, merchant, total::numeric AS amount
-  FROM truth WHERE kind = 'receipt';
+  FROM truth WHERE kind = 'receipt' ORDER BY id DESC LIMIT 5;
 \timing on
 \echo
 SELECT p.payment, p.merchant, p.amount, s.file AS "receipt that nano finds"
@@ -85,28 +93,29 @@ SELECT p.payment, p.merchant, p.amount, s.file AS "receipt that nano finds"
  ORDER BY p.payment;
 
 \echo
-\echo '-- A trigger: fields that fill themselves in when a scan arrives'
+\echo '-- Many images at once: what cannot be read is a row, not the end of the statement'
+\echo
+SELECT key, value AS "nano: total", error_code, error
+  FROM vl_map($$ (SELECT file, scan FROM scans WHERE file ~ 'receipt' ORDER BY file LIMIT 3)
+                 UNION ALL VALUES ('broken.png', '\x89504e47'::bytea) $$,
+              prompt => 'What is the total?');
+
+\echo
+\echo '-- A trigger: columns that fill themselves in when a scan arrives'
 \echo
 \timing off
-CREATE TABLE inbox (scan bytea, merchant text, total text);
+CREATE TABLE inbox (scan bytea, merchant text, total numeric(10,2), scan_status text, scan_error text);
 \echo
-CREATE FUNCTION read_receipt() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  NEW.merchant := vl_ask(NEW.scan, 'What is the merchant?');
-  NEW.total    := vl_ask(NEW.scan, 'What is the total?');
-  RETURN NEW;
-END
-$$;
-\echo
-CREATE TRIGGER read_receipt BEFORE INSERT OR UPDATE OF scan ON inbox
-  FOR EACH ROW EXECUTE FUNCTION read_receipt();
+CREATE TRIGGER read_receipt BEFORE INSERT OR UPDATE OF scan ON inbox FOR EACH ROW
+  EXECUTE FUNCTION vl_extract_trigger('scan', '{"merchant": "merchant", "total": "total"}',
+                                      '{"on_error": "null"}');
 \timing on
 \echo
 INSERT INTO inbox (scan)
-SELECT s.scan FROM scans s JOIN truth t USING (id)
- WHERE t.kind = 'receipt' ORDER BY id DESC LIMIT 3;
+(SELECT scan FROM scans WHERE file ~ 'receipt' ORDER BY id DESC LIMIT 3)
+UNION ALL VALUES ('not a picture'::bytea);
 \echo
-SELECT merchant AS "nano: merchant", total AS "nano: total" FROM inbox;
+SELECT merchant AS "nano: merchant", total AS "nano: total", scan_status, scan_error FROM inbox;
 \timing off
 
 \echo
