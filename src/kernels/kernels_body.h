@@ -31,6 +31,31 @@ load_as(const void *p, kern_dtype t, size_t i)
 	return load_some(p, t, i, VL);
 }
 
+/* Lanes i .. of a quantised row, i a multiple of VL.  Every product here is exact, so it does not
+ * matter that (n - 8) scale is computed as n scale - 8 scale. */
+INLINE vf
+load_quantised(const char *row, kern_dtype t, size_t i, vf scale)
+{
+	vf			n;
+
+	if (t == KERN_Q8)
+		return widen_bytes((const int8_t *) row + i) * scale;
+	n = widen_nibbles((const uint8_t *) row + i / KERN_GROUP * (KERN_GROUP / 2) + i % (KERN_GROUP / 2),
+					  i % KERN_GROUP < KERN_GROUP / 2 ? 0 : 4);
+	return vfma(n, scale, -8.0f * scale);
+}
+
+/* The scale of group g; the scales stand at the row's end */
+INLINE vf
+load_scale(const char *row, kern_dtype t, int n, size_t g)
+{
+	size_t		groups = ((size_t) n + KERN_GROUP - 1) / KERN_GROUP;
+	uint16_t	scale;
+
+	memcpy(&scale, row + groups * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2) + g * 2, sizeof(scale));
+	return (vf) (((vu) {} + scale) << 16);
+}
+
 INLINE void
 store_some(float *p, vf v, int n)
 {
@@ -238,7 +263,9 @@ kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
 	{
 		int			left = lanes_left(n, i);
 
-		if (xt == KERN_BF16)
+		if (kern_is_quantised(xt))
+			store_some(y + i, load_quantised(x, xt, i, load_scale(x, xt, (int) n, i / KERN_GROUP)), left);
+		else if (xt == KERN_BF16)
 			store_some(y + i, load_some(x, KERN_BF16, i, left), left);
 		else
 			store_some(y + i, load_some(x, KERN_F16, i, left), left);
@@ -447,13 +474,37 @@ typedef struct product
 	int			k;
 } product;
 
+/* the sums of a tile, with the bias, to C[m0 .., n0 ..] */
+INLINE void
+store_tile(const product *g, vf acc[MR][GEMV_NR][PARTS], int m0, int mr, int n0, int nr)
+{
+	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
+
+	/* unrolled, or else all sums would go through memory to be indexed by i */
+#pragma GCC unroll 8
+	for (int i = 0; i < mr; i++)
+	{
+		float	   *out = c + i * g->ldc;
+
+		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
+		{
+			if (nr % NR == 0)
+				sum_rows(acc[i] + j, out + j);
+			else
+				out[j] = sum_lanes(acc[i][j]);
+		}
+		if (g->bias != NULL)
+			for (int j = 0; j < nr; j++)
+				out[j] += g->bias[n0 + j];
+	}
+}
+
 /* C[m0 .. m0 + mr, n0 .. n0 + nr]; mr, nr and wt are constants wherever this is inlined */
 INLINE void
 tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 {
 	const float *a = g->a + (size_t) m0 * g->lda;
 	const char *w = g->w + (size_t) n0 * g->row_bytes;
-	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
 	size_t		lda = g->lda;
 	size_t		row_bytes = g->row_bytes;
 	int			k = g->k;
@@ -502,29 +553,68 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 				acc[i][j][p] = vfma(av, wv[j], acc[i][j][p]);
 		}
 	}
-	/* unrolled, or else all sums would go through memory to be indexed by i */
+	store_tile(g, acc, m0, mr, n0, nr);
+}
+
+/* The same of quantised weights, a group at a time; the padding at the end of a row meets zeros */
+INLINE void
+tile_quantised(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
+{
+	const float *a = g->a + (size_t) m0 * g->lda;
+	const char *w = g->w + (size_t) n0 * g->row_bytes;
+	size_t		lda = g->lda;
+	size_t		row_bytes = g->row_bytes;
+	int			k = g->k;
+	vf			acc[MR][GEMV_NR][PARTS];
+
 #pragma GCC unroll 8
 	for (int i = 0; i < mr; i++)
+		for (int j = 0; j < nr; j++)
+			zero_parts(acc[i][j]);
+	for (int kk = 0; kk < k; kk += KERN_GROUP)
 	{
-		float	   *out = c + i * g->ldc;
+		vf			scale[GEMV_NR];
 
-		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
+		for (int j = 0; j < nr; j++)
 		{
-			if (nr % NR == 0)
-				sum_rows(acc[i] + j, out + j);
-			else
-				out[j] = sum_lanes(acc[i][j]);
+			scale[j] = load_scale(w + j * row_bytes, wt, k, kk / KERN_GROUP);
+			__builtin_prefetch((const void *) ((uintptr_t) w + (nr + j) * row_bytes + kern_row_bytes(wt, kk)), 0, 2);
 		}
-		if (g->bias != NULL)
+#pragma GCC unroll 8
+		for (int l = 0; l < KERN_GROUP / VL; l++)
+		{
+			int			at = kk + l * VL;
+			vf			wv[GEMV_NR];
+
 			for (int j = 0; j < nr; j++)
-				out[j] += g->bias[n0 + j];
+				wv[j] = load_quantised(w + j * row_bytes, wt, at, scale[j]);
+			for (int i = 0; i < mr; i++)
+			{
+				vf			av = kk + KERN_GROUP <= k ? load(a + i * lda + at) :
+					load_some(a + i * lda, KERN_F32, at, k - at);
+
+				for (int j = 0; j < nr; j++)
+					acc[i][j][l % PARTS] = vfma(av, wv[j], acc[i][j][l % PARTS]);
+			}
+		}
 	}
+	store_tile(g, acc, m0, mr, n0, nr);
 }
 
 /* mr rows times weight rows n0 .. n1 */
 INLINE void
 rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
 {
+	if (kern_is_quantised(wt))
+	{
+		for (; mr == 1 && n0 + GEMV_NR <= n1; n0 += GEMV_NR)
+			tile_quantised(g, m0, 1, n0, GEMV_NR, wt);
+		for (; n0 + NR <= n1; n0 += NR)
+			tile_quantised(g, m0, mr, n0, NR, wt);
+		for (; n0 < n1; n0++)
+			tile_quantised(g, m0, mr, n0, 1, wt);
+		return;
+	}
 	if (mr == 1)
 		for (; n0 + GEMV_NR <= n1; n0 += GEMV_NR)
 			tile_nt(g, m0, 1, n0, GEMV_NR, wt);
@@ -583,7 +673,7 @@ static void
 kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 			 const float *bias, float *c, size_t ldc, int m, int n, int k)
 {
-	product		g = {a, lda, w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
+	product		g = {a, lda, w, kern_row_bytes(wt, ldw), bias, c, ldc, k};
 
 	switch (wt)
 	{
@@ -595,6 +685,12 @@ kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ld
 			break;
 		case KERN_F16:
 			gemm_nt(&g, m, n, KERN_F16);
+			break;
+		case KERN_Q8:
+			gemm_nt(&g, m, n, KERN_Q8);
+			break;
+		case KERN_Q4:
+			gemm_nt(&g, m, n, KERN_Q4);
 			break;
 	}
 }
@@ -672,6 +768,9 @@ kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ld
 		case KERN_F16:
 			gemm_nn(p, ldp, v, KERN_F16, ldv, c, ldc, m, n, d);
 			break;
+		case KERN_Q8:
+		case KERN_Q4:
+			break;				/* not offered */
 	}
 }
 
