@@ -85,6 +85,11 @@ typedef struct kern_table
 	void		(*widen) (const void *x, kern_dtype xt, float *y, size_t n);
 	void		(*narrow) (const float *x, kern_dtype yt, void *y, size_t n);
 
+	/* A row of x[n] as KERN_Q8 or KERN_Q4, kern_row_bytes(t, n) bytes, each group with the scale of
+	 * least squared error among those tried; what is not finite counts as 0.  The same bits at
+	 * every level: products are rounded before they are added. */
+	void		(*quantise) (const float *x, int n, kern_dtype t, void *out);
+
 	/* x[n] rounded to the nearest bf16, kept as float */
 	void		(*round_bf16) (float *x, size_t n);
 

@@ -459,6 +459,156 @@ kern_layer_norm(const float *x, const float *w, const float *b, float eps, float
 	}
 }
 
+/* ---- quantising a row ----
+ *
+ * A group's first scale maps its largest magnitude to the end of the range; the others clip it and
+ * represent the rest better, which for 4 bits is worth it.  With the integers of a scale fixed,
+ * the best scale for them is sum(x q) / sum(q q), so each try is improved once by it.  Errors
+ * are measured with the scale as it is stored, in bf16.
+ */
+
+#define GROUP_LANES (KERN_GROUP / VL)
+
+typedef struct group
+{
+	vf			x[GROUP_LANES];
+	vf			q[GROUP_LANES]; /* integers of the scale tried last */
+	float		low;			/* range of the integers */
+	float		high;
+	float		scale;			/* the best so far; 0 = none */
+	float		error;
+} group;
+
+INLINE float
+round_scale(float scale)
+{
+	return round_bf16_lanes(splat(scale))[0];
+}
+
+/* Sets q, returns the error; *better is the scale that would suit these integers best */
+INLINE float
+try_scale(group *g, float scale, float *better)
+{
+	const vf	magic = splat(0x1.8p23f);	/* adding it rounds to an integer */
+	float		inverse = 1.0f / scale;
+	vf			xq[PARTS];
+	vf			qq[PARTS];
+	vf			error[PARTS];
+	float		squares;
+
+	zero_parts(xq);
+	zero_parts(qq);
+	zero_parts(error);
+	for (int l = 0; l < GROUP_LANES; l++)
+	{
+		vf			q = (g->x[l] * inverse + magic) - magic;
+		vf			d;
+
+		q = choose(q < g->low, splat(g->low), q);
+		q = choose(q > g->high, splat(g->high), q);
+		g->q[l] = q;
+		d = g->x[l] - scale * q;
+		xq[l % PARTS] += g->x[l] * q;
+		qq[l % PARTS] += q * q;
+		error[l % PARTS] += d * d;
+	}
+	squares = sum_lanes(qq);
+	*better = squares > 0 ? round_scale(sum_lanes(xq) / squares) : scale;
+	return sum_lanes(error);
+}
+
+INLINE void
+consider_scale(group *g, float scale)
+{
+	scale = round_scale(scale);
+	for (int round = 0; round < 2; round++)
+	{
+		float		better;
+		float		error;
+
+		/* tiny scales have no inverse */
+		if (!(__builtin_fabsf(scale) >= 0x1p-100f))
+			return;
+		error = try_scale(g, scale, &better);
+		if (g->scale == 0 || error < g->error)
+		{
+			g->scale = scale;
+			g->error = error;
+		}
+		if (better == scale)
+			return;
+		scale = better;
+	}
+}
+
+static void
+quantise_group(group *g, kern_dtype t)
+{
+	float		x[KERN_GROUP];
+	float		extreme = 0;
+	float		ignored;
+
+	memcpy(x, g->x, sizeof(x));
+	for (int i = 0; i < KERN_GROUP; i++)
+		if (__builtin_fabsf(x[i]) > __builtin_fabsf(extreme))
+			extreme = x[i];
+	g->scale = 0;
+	if (t == KERN_Q8)
+		consider_scale(g, __builtin_fabsf(extreme) / g->high);
+	else
+		/* -8 is one step farther out than 7: the extreme gets it, whatever its sign */
+		for (int step = 0; step <= 8; step++)
+			consider_scale(g, extreme / (g->low + 0.25f * (float) (step - 2)));
+	if (g->scale != 0)
+		try_scale(g, g->scale, &ignored);
+	else
+		for (int l = 0; l < GROUP_LANES; l++)
+			g->q[l] = splat(0.0f);
+}
+
+static void
+store_integers(const group *g, kern_dtype t, uint8_t *out)
+{
+	float		q[KERN_GROUP];
+
+	memcpy(q, g->q, sizeof(q));
+	if (t == KERN_Q8)
+		for (int i = 0; i < KERN_GROUP; i++)
+			out[i] = (uint8_t) (int) q[i];
+	else
+		for (int i = 0; i < KERN_GROUP / 2; i++)
+			out[i] = (uint8_t) (((int) q[i] + 8) | ((int) q[KERN_GROUP / 2 + i] + 8) << 4);
+}
+
+static void
+kern_quantise(const float *x, int n, kern_dtype t, void *out)
+{
+	int			groups = (n + KERN_GROUP - 1) / KERN_GROUP;
+	int			bytes = t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
+	uint8_t    *integers = out;
+	uint8_t    *scales = integers + (size_t) groups * bytes;
+	group		g = {.low = t == KERN_Q8 ? -127 : -8, .high = t == KERN_Q8 ? 127 : 7};
+
+	for (int k = 0; k < groups; k++)
+	{
+		uint16_t	scale;
+		uint32_t	bits;
+
+		for (int l = 0; l < GROUP_LANES; l++)
+		{
+			int			at = k * KERN_GROUP + l * VL;
+			vf			v = load_some(x, KERN_F32, at, n - at);
+
+			g.x[l] = choose(v - v == 0.0f, v, splat(0.0f));
+		}
+		quantise_group(&g, t);
+		store_integers(&g, t, integers + (size_t) k * bytes);
+		memcpy(&bits, &g.scale, sizeof(bits));
+		scale = (uint16_t) (bits >> 16);
+		memcpy(scales + 2 * k, &scale, sizeof(scale));
+	}
+}
+
 /* ---- matrix products ---- */
 
 /* one gemm_nt: what its tiles have in common */
@@ -780,6 +930,7 @@ const kern_table TABLE = {
 	.gemm_nn = kern_gemm_nn,
 	.widen = kern_widen,
 	.narrow = kern_narrow,
+	.quantise = kern_quantise,
 	.round_bf16 = kern_round_bf16,
 	.rms_norm = kern_rms_norm,
 	.layer_norm = kern_layer_norm,
