@@ -26,7 +26,7 @@ OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
-ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson
+ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson libxxhash
 ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS))
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
 # The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's

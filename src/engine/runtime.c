@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <pcre2.h>
 #include <png.h>
+#include <xxhash.h>
 #include <stdio.h>
 #include <jpeglib.h>
 
@@ -87,6 +88,7 @@ dsv_library(int i, const char **version)
 		{"libpng", PNG_LIBPNG_VER_STRING},
 		{"pcre2", VALUE(PCRE2_MAJOR) "." VALUE(PCRE2_MINOR)},
 		{"jansson", JANSSON_VERSION},
+		{"xxhash", VALUE(XXH_VERSION_MAJOR) "." VALUE(XXH_VERSION_MINOR) "." VALUE(XXH_VERSION_RELEASE)},
 	};
 
 	if (i < 0 || (size_t) i >= sizeof(libraries) / sizeof(libraries[0]))
