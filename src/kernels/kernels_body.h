@@ -465,147 +465,163 @@ kern_layer_norm(const float *x, const float *w, const float *b, float eps, float
  * represent the rest better, which for 4 bits is worth it.  With the integers of a scale fixed,
  * the best scale for them is sum(x q) / sum(q q), so each try is improved once by it.  Errors
  * are measured with the scale as it is stored, in bf16.
+ *
+ * A lane is a group, VL groups at once: each sum goes over a group's numbers in order.
  */
 
-#define GROUP_LANES (KERN_GROUP / VL)
-
-typedef struct group
+typedef struct groups
 {
-	vf			x[GROUP_LANES];
-	vf			q[GROUP_LANES]; /* integers of the scale tried last */
+	vf			x[KERN_GROUP];
 	float		low;			/* range of the integers */
 	float		high;
-	float		scale;			/* the best so far; 0 = none */
-	float		error;
-} group;
+	vf			scale;			/* the best so far; 0 = none */
+	vf			error;
+} groups;
 
-INLINE float
-round_scale(float scale)
+/* Tiny scales have no inverse. */
+INLINE vf
+invert_scale(vf scale)
 {
-	return round_bf16_lanes(splat(scale))[0];
+	vf			magnitude = (vf) ((vu) scale & 0x7fffffffu);
+
+	return choose(magnitude >= 0x1p-100f, 1.0f / scale, splat(0.0f));
 }
 
-/* Sets q, returns the error; *better is the scale that would suit these integers best */
-INLINE float
-try_scale(group *g, float scale, float *better)
+INLINE vf
+to_integer(const groups *g, vf x, vf inverse)
 {
-	const vf	magic = splat(0x1.8p23f);	/* adding it rounds to an integer */
-	float		inverse = 1.0f / scale;
-	vf			xq[PARTS];
-	vf			qq[PARTS];
-	vf			error[PARTS];
-	float		squares;
+	const float magic = 0x1.8p23f;	/* adding it rounds to an integer */
+	vf			q = (x * inverse + magic) - magic;
 
-	zero_parts(xq);
-	zero_parts(qq);
-	zero_parts(error);
-	for (int l = 0; l < GROUP_LANES; l++)
+	q = choose(q < g->low, splat(g->low), q);
+	return choose(q > g->high, splat(g->high), q);
+}
+
+/* Keeps the scale where it is better; returns the scale that would suit its integers best. */
+INLINE vf
+try_scale(groups *g, vf scale)
+{
+	vf			inverse = invert_scale(scale);
+	vf			xq = splat(0.0f);
+	vf			qq = splat(0.0f);
+	vf			error = splat(0.0f);
+	vi			better;
+
+	for (int i = 0; i < KERN_GROUP; i++)
 	{
-		vf			q = (g->x[l] * inverse + magic) - magic;
-		vf			d;
+		vf			q = to_integer(g, g->x[i], inverse);
+		vf			d = g->x[i] - scale * q;
 
-		q = choose(q < g->low, splat(g->low), q);
-		q = choose(q > g->high, splat(g->high), q);
-		g->q[l] = q;
-		d = g->x[l] - scale * q;
-		xq[l % PARTS] += g->x[l] * q;
-		qq[l % PARTS] += q * q;
-		error[l % PARTS] += d * d;
+		xq += g->x[i] * q;
+		qq += q * q;
+		error += d * d;
 	}
-	squares = sum_lanes(qq);
-	*better = squares > 0 ? round_scale(sum_lanes(xq) / squares) : scale;
-	return sum_lanes(error);
+	better = (inverse != 0.0f) & ((g->scale == 0.0f) | (error < g->error));
+	g->scale = choose(better, scale, g->scale);
+	g->error = choose(better, error, g->error);
+	return choose(qq > 0.0f, round_bf16_lanes(xq / qq), scale);
 }
 
 INLINE void
-consider_scale(group *g, float scale)
+find_scales(groups *g, kern_dtype t)
 {
-	scale = round_scale(scale);
-	for (int round = 0; round < 2; round++)
+	vf			most = g->x[0];
+	vf			least = g->x[0];
+	vf			extreme;
+
+	for (int i = 1; i < KERN_GROUP; i++)
 	{
-		float		better;
-		float		error;
-
-		/* tiny scales have no inverse */
-		if (!(__builtin_fabsf(scale) >= 0x1p-100f))
-			return;
-		error = try_scale(g, scale, &better);
-		if (g->scale == 0 || error < g->error)
-		{
-			g->scale = scale;
-			g->error = error;
-		}
-		if (better == scale)
-			return;
-		scale = better;
+		most = vmax(most, g->x[i]);
+		least = choose(g->x[i] < least, g->x[i], least);
 	}
-}
-
-static void
-quantise_group(group *g, kern_dtype t)
-{
-	float		x[KERN_GROUP];
-	float		extreme = 0;
-	float		ignored;
-
-	memcpy(x, g->x, sizeof(x));
-	for (int i = 0; i < KERN_GROUP; i++)
-		if (__builtin_fabsf(x[i]) > __builtin_fabsf(extreme))
-			extreme = x[i];
-	g->scale = 0;
+	extreme = choose(most >= -least, most, least);
+	g->scale = splat(0.0f);
+	g->error = splat(0.0f);
 	if (t == KERN_Q8)
-		consider_scale(g, __builtin_fabsf(extreme) / g->high);
-	else
-		/* -8 is one step farther out than 7: the extreme gets it, whatever its sign */
-		for (int step = 0; step <= 8; step++)
-			consider_scale(g, extreme / (g->low + 0.25f * (float) (step - 2)));
-	if (g->scale != 0)
-		try_scale(g, g->scale, &ignored);
-	else
-		for (int l = 0; l < GROUP_LANES; l++)
-			g->q[l] = splat(0.0f);
+	{
+		try_scale(g, try_scale(g, round_bf16_lanes((vf) ((vu) extreme & 0x7fffffffu) / g->high)));
+		return;
+	}
+	/* -8 is one step farther out than 7: the extreme gets it, whatever its sign */
+	for (int step = 0; step <= 8; step++)
+		try_scale(g, try_scale(g, round_bf16_lanes(extreme / (g->low + 0.25f * (float) (step - 2)))));
 }
 
-static void
-store_integers(const group *g, kern_dtype t, uint8_t *out)
+/* The integers of group `lane`, as they are stored */
+INLINE void
+store_integers(int32_t q[KERN_GROUP][VL], int lane, kern_dtype t, uint8_t *out)
 {
-	float		q[KERN_GROUP];
-
-	memcpy(q, g->q, sizeof(q));
 	if (t == KERN_Q8)
 		for (int i = 0; i < KERN_GROUP; i++)
-			out[i] = (uint8_t) (int) q[i];
+			out[i] = (uint8_t) q[i][lane];
 	else
 		for (int i = 0; i < KERN_GROUP / 2; i++)
-			out[i] = (uint8_t) (((int) q[i] + 8) | ((int) q[KERN_GROUP / 2 + i] + 8) << 4);
+			out[i] = (uint8_t) ((q[i][lane] + 8) | (q[KERN_GROUP / 2 + i][lane] + 8) << 4);
+}
+
+/* Up to VL groups from x[0 .. n) */
+INLINE void
+quantise_groups(const float *x, int n, kern_dtype t, uint8_t *integers, uint8_t *scales)
+{
+	groups		g = {.low = t == KERN_Q8 ? -127 : -8, .high = t == KERN_Q8 ? 127 : 7};
+	int			bytes = t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
+	float		lanes[KERN_GROUP][VL];
+	int32_t		q[KERN_GROUP][VL];
+	vf			inverse;
+
+	if (n == KERN_GROUP * VL)
+		for (int k = 0; k < VL; k++)
+			for (int i = 0; i < KERN_GROUP; i++)
+				lanes[i][k] = x[k * KERN_GROUP + i];
+	else
+	{
+		memset(lanes, 0, sizeof(lanes));
+		for (int i = 0; i < n; i++)
+			lanes[i % KERN_GROUP][i / KERN_GROUP] = x[i];
+	}
+	for (int i = 0; i < KERN_GROUP; i++)
+	{
+		vf			v = load(lanes[i]);
+
+		g.x[i] = choose(v - v == 0.0f, v, splat(0.0f));
+	}
+	find_scales(&g, t);
+	inverse = invert_scale(g.scale);
+	for (int i = 0; i < KERN_GROUP; i++)
+	{
+		vi			whole = __builtin_convertvector(to_integer(&g, g.x[i], inverse), vi);
+
+		memcpy(q[i], &whole, sizeof(whole));
+	}
+	for (int k = 0; k * KERN_GROUP < n; k++)
+	{
+		float		scale = g.scale[k];
+		uint32_t	bits;
+		uint16_t	upper;
+
+		memcpy(&bits, &scale, sizeof(bits));
+		upper = (uint16_t) (bits >> 16);
+		memcpy(scales + 2 * k, &upper, sizeof(upper));
+		store_integers(q, k, t, integers + (size_t) k * bytes);
+	}
 }
 
 static void
 kern_quantise(const float *x, int n, kern_dtype t, void *out)
 {
-	int			groups = (n + KERN_GROUP - 1) / KERN_GROUP;
-	int			bytes = t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
+	int			all = (n + KERN_GROUP - 1) / KERN_GROUP;
 	uint8_t    *integers = out;
-	uint8_t    *scales = integers + (size_t) groups * bytes;
-	group		g = {.low = t == KERN_Q8 ? -127 : -8, .high = t == KERN_Q8 ? 127 : 7};
+	uint8_t    *scales = integers + (size_t) all * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2);
 
-	for (int k = 0; k < groups; k++)
+	for (int k = 0; k < all; k += VL)
 	{
-		uint16_t	scale;
-		uint32_t	bits;
+		int			at = k * KERN_GROUP;
+		int			left = n - at < VL * KERN_GROUP ? n - at : VL * KERN_GROUP;
 
-		for (int l = 0; l < GROUP_LANES; l++)
-		{
-			int			at = k * KERN_GROUP + l * VL;
-			vf			v = load_some(x, KERN_F32, at, n - at);
-
-			g.x[l] = choose(v - v == 0.0f, v, splat(0.0f));
-		}
-		quantise_group(&g, t);
-		store_integers(&g, t, integers + (size_t) k * bytes);
-		memcpy(&bits, &g.scale, sizeof(bits));
-		scale = (uint16_t) (bits >> 16);
-		memcpy(scales + 2 * k, &scale, sizeof(scale));
+		if (t == KERN_Q8)
+			quantise_groups(x + at, left, KERN_Q8, integers + at, scales + 2 * k);
+		else
+			quantise_groups(x + at, left, KERN_Q4, integers + at / 2, scales + 2 * k);
 	}
 }
 
