@@ -17,13 +17,18 @@ typedef struct ModelEntry
 {
 	char	   *name;
 	char	   *path;			/* as stored; $sharedir stands for the server's share directory */
+	char	   *quant;
 	char	   *digest;
+	char	   *source;			/* digest of the folder that it was packed from; NULL: path is opened */
 	bool		builtin;		/* comes with dsvl2: the digest may follow an upgrade */
 } ModelEntry;
 
 /* The model that a call means: name, else dsvl2.default_model; aliases are followed.  schema is the
  * extension's.  Unknown: 42704. */
 ModelEntry *ResolveModel(Oid schema, const char *name);
+
+/* Whether a model or an alias has this name */
+bool		ModelNameIsTaken(Oid schema, const char *name);
 
 /* The folder as a path of this server (palloc'd). */
 char	   *ModelFolder(const char *stored_path);

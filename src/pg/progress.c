@@ -120,6 +120,25 @@ ProgressStart(const char *task, const char *model)
 	SpinLockRelease(&slot->lock);
 }
 
+static void
+update(const char *phase, int64 done, int64 total, int output_tokens)
+{
+	ProgressSlot *slot = my_slot();
+	TimestampTz now;
+
+	if (slot == NULL)
+		return;
+	/* nobody else writes the slot, so reading it needs no lock */
+	now = strcmp(slot->phase, phase) != 0 ? GetCurrentTimestamp() : slot->phase_started;
+	SpinLockAcquire(&slot->lock);
+	strlcpy(slot->phase, phase, sizeof(slot->phase));
+	slot->phase_started = now;
+	slot->done = done;
+	slot->total = total;
+	slot->output_tokens = output_tokens;
+	SpinLockRelease(&slot->lock);
+}
+
 void
 ProgressUpdate(const dsv_progress *progress)
 {
@@ -131,21 +150,14 @@ ProgressUpdate(const dsv_progress *progress)
 		[DSV_STATE_DONE] = "done",
 		[DSV_STATE_FAILED] = "failed",
 	};
-	const char *phase = phases[progress->state];
-	ProgressSlot *slot = my_slot();
-	TimestampTz now;
 
-	if (slot == NULL)
-		return;
-	/* nobody else writes the slot, so reading it needs no lock */
-	now = strcmp(slot->phase, phase) != 0 ? GetCurrentTimestamp() : slot->phase_started;
-	SpinLockAcquire(&slot->lock);
-	strlcpy(slot->phase, phase, sizeof(slot->phase));
-	slot->phase_started = now;
-	slot->done = progress->done;
-	slot->total = progress->total;
-	slot->output_tokens = progress->output_tokens;
-	SpinLockRelease(&slot->lock);
+	update(phases[progress->state], progress->done, progress->total, progress->output_tokens);
+}
+
+void
+ProgressStep(const char *phase, int64 done, int64 total)
+{
+	update(phase, done, total, 0);
 }
 
 void
