@@ -149,10 +149,11 @@ vl_verify_model(PG_FUNCTION_ARGS)
 	char	   *file = ModelFile(entry);
 	dsv_model_info info = look_at(file);
 
-	if (!entry->builtin && strcmp(info.digest, entry->digest) != 0)
-		RaiseOtherFiles(entry);
+	/* first what names the damaged tensor */
 	if (info.packed)
 		VerifyPackedFile(entry->name, file);
+	if (!entry->builtin && strcmp(info.digest, entry->digest) != 0)
+		RaiseOtherFiles(entry);
 	PG_RETURN_VOID();
 }
 
