@@ -468,17 +468,19 @@ publish(packer *p, const char *path)
 
 /* ---- data ---- */
 
+/* Of the whole source, as the kernel maps pages around those that are read, too */
 static void
-forget_source(const char *data, size_t n)
+forget_source(const packer *p)
 {
-	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
-	uintptr_t	begin = (uintptr_t) data / page * page;
+	const void *base;
+	size_t		len;
 
-	(void) madvise((void *) begin, (uintptr_t) data + n - begin, MADV_DONTNEED);
+	for (int i = 0; dsv_safetensors_mapping(p->model->files, i, &base, &len); i++)
+		(void) madvise((void *) (uintptr_t) base, len, MADV_DONTNEED);
 }
 
 static void
-convert(const packer *p, const piece *x, char *to, float *row)
+convert(const piece *x, char *to, float *row)
 {
 	const output *o = x->out;
 	const char *from = o->source + (size_t) x->first * o->source_row;
@@ -497,8 +499,6 @@ convert(const packer *p, const piece *x, char *to, float *row)
 			kern->quantise(row, (int) o->cols, o->to, to + (size_t) i * o->row);
 		}
 	}
-	if (o->source != p->tokenizer.s)
-		forget_source(from, (size_t) x->rows * o->source_row);
 }
 
 /* The last batch's bytes, in order, into the checksums of their tensors */
@@ -553,7 +553,7 @@ run_task(void *ud, int task, int worker)
 	{
 		const piece *x = &p->next->pieces[(size_t) task - 1 - parts];
 
-		convert(p, x, p->next->data + x->at, p->rows + (size_t) worker * p->longest);
+		convert(x, p->next->data + x->at, p->rows + (size_t) worker * p->longest);
 	}
 }
 
@@ -620,6 +620,7 @@ write_data(packer *p)
 		if (atomic_load(&p->write_errno) != 0)
 			return fail_write(p, atomic_load(&p->write_errno));
 		start_writeback(p);
+		forget_source(p);
 		p->next = p->last;
 		p->last = swap;
 	} while (p->last->npieces > 0);
