@@ -26,8 +26,10 @@ OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
-ENGINE_PKGS = libjpeg libpng libpcre2-8 jansson libxxhash
-ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS))
+ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson libxxhash
+# libwebp's headers do not tell its version
+ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS)) \
+	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp)
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
 # The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's
 SHLIB_LINK = $(ENGINE_LIBS) -Wl,--version-script=src/pg/exports.map
@@ -56,22 +58,24 @@ src/kernels/kernels_avx512.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu
 
 all: build/dsvl2
 
-NANO_DIR = $(DESTDIR)$(datadir)/dsvl2/nano
+SHARE_DIR = $(DESTDIR)$(datadir)/dsvl2
+NANO_DIR = $(SHARE_DIR)/nano
 NANO_FILES = config.json dsvl2.json model.safetensors processor_config.json tokenizer.json \
 	tokenizer_config.json README.md
 
 install: install-dsvl2
 .PHONY: install-dsvl2
 install-dsvl2: build/dsvl2
-	$(MKDIR_P) '$(NANO_DIR)' '$(DESTDIR)$(bindir)'
+	$(MKDIR_P) '$(NANO_DIR)' '$(SHARE_DIR)/fonts' '$(DESTDIR)$(bindir)'
 	$(INSTALL_DATA) $(addprefix models/nano/,$(NANO_FILES)) '$(NANO_DIR)/'
+	$(INSTALL_DATA) fonts/DejaVuSans-Bold.ttf fonts/LICENSE '$(SHARE_DIR)/fonts/'
 	$(INSTALL_PROGRAM) build/dsvl2 '$(DESTDIR)$(bindir)/dsvl2'
 
 uninstall: uninstall-dsvl2
 .PHONY: uninstall-dsvl2
 uninstall-dsvl2:
-	rm -rf '$(NANO_DIR)' '$(DESTDIR)$(bindir)/dsvl2'
-	rmdir '$(DESTDIR)$(datadir)/dsvl2' || true
+	rm -rf '$(NANO_DIR)' '$(SHARE_DIR)/fonts' '$(DESTDIR)$(bindir)/dsvl2'
+	rmdir '$(SHARE_DIR)' || true
 
 # ---- the engine without PostgreSQL: the link is the proof that the border holds ----
 
@@ -93,7 +97,7 @@ build/unit/%: test/unit/%.c build/libdsv.a
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -o $@ $< build/libdsv.a \
 		$(ENGINE_LIBS) -lcmocka -lz
 
-.PHONY: check-unit check-golden check-regress check-tap
+.PHONY: check-unit check-golden check-regress check-tap check-soak
 check-unit: $(UNIT_BINS)
 	scripts/run-unit $(UNIT_BINS)
 
@@ -121,11 +125,16 @@ check-regress:
 check-tap:
 	scripts/run-tap
 
+# ten thousand rows through vl_map
+check-soak:
+	DSVL2_SOAK=1 scripts/run-tap test/t/009_jobs.pl
+
 # ---- fuzz targets: the engine built anew by clang's libFuzzer with the sanitizers ----
 
 FUZZ_CC = clang
 FUZZ_SECONDS = 10
-FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+# a crash in a child process would be no finding
+FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -DDSV_SANDBOX_INLINE -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined
 FUZZ_OBJS = $(patsubst src/%.c,build/fuzz/%.o,$(KERNEL_SRCS) $(ENGINE_SRCS))
 FUZZ_BINS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))

@@ -104,7 +104,7 @@ copy_tree()
 
   as_server mkdir -p "$dir/build/regress"
   tar -C "$ROOT" -cf - --exclude='*.o' --exclude='*.d' --exclude='*.so' \
-    Makefile dsvl2.control README.md sql expected models scripts test \
+    Makefile dsvl2.control README.md sql expected models fonts scripts test \
     | as_server tar -C "$dir" -xf - --no-same-owner
 }
 

@@ -124,6 +124,83 @@ CREATE FUNCTION @extschema@.vl_run(task text, image bytea, prompt text DEFAULT N
 RETURNS @extschema@.vl_result AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
 
+-- ---- decisions ----
+
+CREATE FUNCTION @extschema@.vl_is(image bytea, statement text, model text DEFAULT NULL,
+                                  options jsonb DEFAULT NULL)
+RETURNS boolean AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_prob(image bytea, statement text, model text DEFAULT NULL,
+                                    options jsonb DEFAULT NULL)
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_classify(image bytea, labels text[], model text DEFAULT NULL,
+                                        options jsonb DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_classify_scores(image bytea, labels text[], model text DEFAULT NULL,
+                                               options jsonb DEFAULT NULL)
+RETURNS TABLE (label text, score real, rank integer)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_is(bytea, text, text, jsonb) IS
+  'whether a statement is true of an image';
+COMMENT ON FUNCTION @extschema@.vl_prob(bytea, text, text, jsonb) IS
+  'probability that a statement is true of an image';
+COMMENT ON FUNCTION @extschema@.vl_classify(bytea, text[], text, jsonb) IS
+  'the one of several labels that fits an image best';
+COMMENT ON FUNCTION @extschema@.vl_classify_scores(bytea, text[], text, jsonb) IS
+  'how well each of several labels fits an image';
+
+-- ---- extraction ----
+
+CREATE FUNCTION @extschema@.vl_extract(image bytea, fields jsonb, model text DEFAULT NULL,
+                                       options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_extract_as(image bytea, template anyelement, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS anyelement AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_extract_rows(image bytea, list text DEFAULT NULL,
+                                            model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_schema_of(type regtype)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_extract(bytea, jsonb, text, jsonb) IS
+  'fields of an image as jsonb: a list of fields, a map of questions, or a JSON Schema';
+COMMENT ON FUNCTION @extschema@.vl_extract_as(bytea, anyelement, text, jsonb) IS
+  'columns of a composite type, read from an image';
+COMMENT ON FUNCTION @extschema@.vl_extract_rows(bytea, text, text, jsonb) IS
+  'rows of a list in an image, with the columns of the column definition list';
+COMMENT ON FUNCTION @extschema@.vl_schema_of(regtype) IS
+  'the JSON Schema by which vl_extract_as reads values of a type';
+
+-- ---- tables and charts ----
+
+CREATE FUNCTION @extschema@.vl_table(image bytea, model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_chart(image bytea, model text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_table(bytea, text, jsonb) IS
+  'table in an image: names of columns, and rows of cells';
+COMMENT ON FUNCTION @extschema@.vl_chart(bytea, text, jsonb) IS
+  'data of a chart in an image: title, and series of points';
+
+-- ---- long pages ----
+
+CREATE FUNCTION @extschema@.vl_ocr_strips(image bytea, overlap real DEFAULT 0.1, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS TABLE (strip integer, region box, "text" text)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 5 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ocr_strips(bytea, real, text, jsonb) IS
+  'text of a long page, read strip by strip: what each strip says that the one above does not';
+
 -- ---- places ----
 
 CREATE FUNCTION @extschema@.vl_ground(image bytea, phrase text, model text DEFAULT NULL,
@@ -155,6 +232,87 @@ CREATE FUNCTION @extschema@.vl_parse_boxes(answer text, width integer, height in
 RETURNS TABLE (ord integer, label text, region box, x1 integer, y1 integer, x2 integer, y2 integer,
                score real)
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT ROWS 5 PARALLEL SAFE;
+
+-- ---- streams and batches ----
+
+CREATE FUNCTION @extschema@.vl_ask_stream(image bytea, prompt text, model text DEFAULT NULL,
+                                          options jsonb DEFAULT NULL)
+RETURNS SETOF text AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 100 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) IS
+  'answer to a question about an image, row by row while it is written';
+
+CREATE FUNCTION @extschema@.vl_ask_batch(images bytea[], prompt text, model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_ask_batch(images bytea[], prompts text[], model text DEFAULT NULL,
+                                         options jsonb DEFAULT NULL)
+RETURNS TABLE (ord integer, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME', 'vl_ask_batch_many' LANGUAGE C STABLE COST 1000000 ROWS 10 PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) IS
+  'answers to a question about each of several images, a row for each';
+COMMENT ON FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) IS
+  'answers to a question about each of several images, each with its own question';
+
+CREATE FUNCTION @extschema@.vl_map(query text, task text DEFAULT 'ask', prompt text DEFAULT NULL,
+                                   fields jsonb DEFAULT NULL, model text DEFAULT NULL,
+                                   options jsonb DEFAULT NULL)
+RETURNS TABLE (key text, value text, error_code text, error text, output_tokens integer,
+               truncated boolean)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE COST 1000000 ROWS 1000 PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) IS
+  'a task over the rows (key, image[, prompt]) of a query, a row for each';
+
+-- ---- triggers ----
+
+CREATE FUNCTION @extschema@.vl_extract_trigger()
+RETURNS trigger AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION @extschema@.vl_extract_trigger() IS
+  'fills columns with what the image of a row says, BEFORE INSERT OR UPDATE OF the image';
+
+-- ---- pictures ----
+
+CREATE FUNCTION @extschema@.vl_crop(image bytea, region box, margin real DEFAULT 0,
+                                    format text DEFAULT 'png')
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_rotate(image bytea, quarter_turns integer)
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_annotate(image bytea, boxes jsonb)
+RETURNS bytea AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_pages(image bytea)
+RETURNS TABLE (page integer, image bytea)
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 10000 ROWS 10 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_crop(bytea, box, real, text) IS
+  'a region of an image, in pixels of the stored image, as PNG or JPEG';
+COMMENT ON FUNCTION @extschema@.vl_rotate(bytea, integer) IS
+  'an image upright and turned clockwise by quarter turns';
+COMMENT ON FUNCTION @extschema@.vl_annotate(bytea, jsonb) IS
+  'an image with boxes, points and labels drawn, as PNG';
+COMMENT ON FUNCTION @extschema@.vl_pages(bytea) IS
+  'the pages of a TIFF or PDF document, each as an image of its own';
+
+-- ---- metrics ----
+
+CREATE FUNCTION @extschema@.vl_anls(answer text, truths text[])
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.vl_cer(answer text, truth text)
+RETURNS real AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT COST 100 PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_anls(text, text[]) IS
+  'likeness of an answer to the nearest of several truths, 0 to 1, as DocVQA is scored';
+COMMENT ON FUNCTION @extschema@.vl_cer(text, text) IS 'edits that lead to the truth, for each of its characters';
 
 -- ---- helpers and observation ----
 
@@ -206,6 +364,76 @@ GRANT EXECUTE ON FUNCTION @extschema@.vl_verify_model(text) TO pg_read_server_fi
 
 COMMENT ON FUNCTION @extschema@.vl_verify_model(text) IS
   'reads the files of a model and raises an error when they are damaged';
+-- ---- counters ----
+
+CREATE FUNCTION @extschema@.vl_stat(OUT datid oid, OUT usesysid oid, OUT task text, OUT model text,
+    OUT calls bigint, OUT memo_hits bigint, OUT vl001 bigint, OUT vl002 bigint, OUT vl003 bigint,
+    OUT vl004 bigint, OUT vl005 bigint, OUT vl006 bigint, OUT failed bigint, OUT canceled bigint,
+    OUT images bigint, OUT tiles bigint, OUT cached_tiles bigint, OUT prompt_tokens bigint,
+    OUT cached_tokens bigint, OUT output_tokens bigint, OUT image_ms double precision,
+    OUT vision_ms double precision, OUT prefill_ms double precision, OUT decode_ms double precision,
+    OUT stats_reset timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION @extschema@.vl_stat_reset()
+RETURNS void AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+REVOKE ALL ON FUNCTION @extschema@.vl_stat_reset() FROM PUBLIC;
+
+CREATE VIEW @extschema@.vl_stat AS
+SELECT d.datname, r.rolname AS usename, s.task, s.model, s.calls, s.memo_hits,
+       s.vl001, s.vl002, s.vl003, s.vl004, s.vl005, s.vl006, s.failed, s.canceled,
+       s.images, s.tiles, s.cached_tiles, s.prompt_tokens, s.cached_tokens, s.output_tokens,
+       s.image_ms, s.vision_ms, s.prefill_ms, s.decode_ms,
+       s.image_ms + s.vision_ms + s.prefill_ms + s.decode_ms AS total_ms, s.stats_reset
+  FROM @extschema@.vl_stat() s
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = s.datid
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.usesysid;
+
+GRANT SELECT ON @extschema@.vl_stat TO PUBLIC;
+
+COMMENT ON VIEW @extschema@.vl_stat IS
+  'what roles had computed, by task and model, since stats_reset; times in milliseconds';
+COMMENT ON FUNCTION @extschema@.vl_stat() IS 'what the view vl_stat shows';
+COMMENT ON FUNCTION @extschema@.vl_stat_reset() IS 'sets all counters of vl_stat to 0';
+
+-- ---- estimates ----
+
+CREATE FUNCTION @extschema@.vl_estimate(query text, OUT rows bigint, OUT calls bigint,
+    OUT image_tokens bigint, OUT output_tokens bigint, OUT seconds double precision)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.vl_support(internal)
+RETURNS internal AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.vl_estimate(text) IS
+  'inferences, tokens and time that a query would take, without running it';
+COMMENT ON FUNCTION @extschema@.vl_support(internal) IS 'what the planner asks about inference functions';
+
+ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_batch(bytea[], text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_map(text, text, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ocr(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_multi(bytea[], text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ask_stream(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_describe(bytea, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_run(text, bytea, text, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ground(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ground_answer(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_boxes(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_boxes(bytea, text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_points(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_is(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_prob(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_classify(bytea, text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_classify_scores(bytea, text[], text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_extract(bytea, jsonb, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_extract_as(bytea, anyelement, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_extract_rows(bytea, text, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_table(bytea, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_chart(bytea, text, jsonb) SUPPORT @extschema@.vl_support;
+ALTER FUNCTION @extschema@.vl_ocr_strips(bytea, real, text, jsonb) SUPPORT @extschema@.vl_support;
 
 -- ---- what \df+ and \d+ say ----
 

@@ -21,9 +21,24 @@ SELECT length(vl_ask(image, 'Größe £5',
                      options => '{"system": "Prüfer", "stop": "§", "max_tokens": 5}')) > 0 AS answered
   FROM picture;
 SELECT label, x1 FROM vl_parse_boxes('<|ref|>Größe<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>', 999, 999);
+-- names of fields and enums
+CREATE TYPE maß AS ENUM ('groß');
+CREATE TABLE maße ("Größe" maß, "§" boolean NOT NULL);
+COMMENT ON COLUMN maße."§" IS 'Prüfung';
+SELECT vl_schema_of('maße');
+SELECT COALESCE("Größe", 'groß'), "§" IS NOT NULL AS answered
+  FROM vl_extract_as(:'gray', NULL::maße, 'tiny');
+SELECT k FROM jsonb_object_keys(vl_extract(:'gray', '["Größe: groß|klein", "£: integer"]', 'tiny')) k;
+SELECT bool_or(label = 'größer') AS has_label, count(*)
+  FROM picture, vl_classify_scores(image, ARRAY['größer: über £5', 'kleiner']);
 -- names in messages, as they were typed
+SELECT vl_extract(:'gray', '["Größe: Stück"]');
 SELECT vl_ocr(image, model => 'größer') FROM picture;
 SELECT vl_ocr(image, options => '{"größe": 1}') FROM picture;
+SELECT string_agg(piece, '') = vl_ask(image, 'Read all the text in the image.') AS streams_the_same
+  FROM picture, LATERAL (SELECT vl_ask_stream(image, 'Read all the text in the image.') AS piece) s
+ GROUP BY image;
+SELECT vl_classify(image, ARRAY['größer', 'größer: über £5']) FROM picture;
 -- an answer that the database cannot hold is an error of the conversion
 SELECT vl_ask(:'gray'::bytea, 'Total?', 'tiny', '{"max_tokens": 40}');
 \echo :LAST_ERROR_SQLSTATE

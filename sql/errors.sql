@@ -6,9 +6,7 @@
 CREATE TEMP TABLE bad (what text, image bytea);
 INSERT INTO bad VALUES
   ('empty', ''), ('one byte', '\xff'), ('text', 'To whom it may concern'),
-  ('PDF', '%PDF-1.7 and so on'), ('GIF', 'GIF89a and so on'),
-  ('WebP', '\x524946460000000057454250'), ('TIFF', '\x49492a0008000000'),
-  ('BMP', '\x424d000000000000'),
+  ('GIF', 'GIF89a and so on'), ('BMP', '\x424d000000000000'),
   ('HEIC', '\x0000001866747970686569630000000068656963'),
   ('AVIF', '\x0000001c66747970617669660000000061766966'),
   ('SVG', '<svg xmlns="http://www.w3.org/2000/svg"/>'),
@@ -56,18 +54,18 @@ SELECT pg_temp.fails(format($$SELECT vl_ask(pg_temp.pic('gray.png'), 'Total?', '
 
 -- they obey on_error; 22, 42 and 57 do not
 SELECT what, vl_ocr(image, options => '{"on_error": "null"}') IS NULL AS forgiven
-  FROM bad WHERE what IN ('PDF', 'text');
+  FROM bad WHERE what IN ('GIF', 'text');
 SELECT vl_ocr(image, options => '{"on_error": "warning"}') IS NULL AS forgiven
-  FROM bad WHERE what = 'PDF';
+  FROM bad WHERE what = 'GIF';
 SELECT vl_ocr(pg_temp.pic('receipt 1'),
               options => '{"on_error": "warning", "max_tokens": 2}') IS NULL AS forgiven;
 SELECT vl_describe(pg_temp.pic('receipt 1'), options => '{"on_error": "warning"}') IS NULL
        AS forgiven;
 SELECT vl_ask_multi(ARRAY[image, image], 'x', options => '{"on_error": "warning"}') IS NULL
        AS forgiven
-  FROM bad WHERE what = 'PDF';
+  FROM bad WHERE what = 'GIF';
 SELECT what, vl_ocr(image, options => '{"on_error": "null"}') IS NOT NULL AS answered
-  FROM (SELECT * FROM bad WHERE what IN ('PDF', 'text')
+  FROM (SELECT * FROM bad WHERE what IN ('GIF', 'text')
         UNION ALL SELECT 'a receipt', pg_temp.pic('receipt 1')) AS mixed;
 -- an error that was forgiven is counted
 SELECT row_errors > 0 AS counted FROM vl_last_usage();
@@ -118,7 +116,7 @@ DO $$
 DECLARE
   b bad;
 BEGIN
-  FOR b IN SELECT * FROM bad WHERE what IN ('PDF', 'truncated PNG')
+  FOR b IN SELECT * FROM bad WHERE what IN ('GIF', 'truncated PNG')
       UNION ALL SELECT 'a receipt', pg_temp.pic('receipt 1') LOOP
     BEGIN
       PERFORM vl_ocr(b.image);

@@ -2,7 +2,7 @@
  * admission.c
  *		dsv_engine_submit: from a request to a sequence that holds all it will ever need.
  *
- *	headers of the images -> grids -> prompt tokens -> memory (checked, then taken)
+ *	headers of the images -> grids -> tokens of prompt and candidates -> memory (checked, then taken)
  *	-> pixels -> tiles, equal ones found -> names of the prompt's pages -> cached pages
  */
 #include <string.h>
@@ -19,6 +19,7 @@ typedef struct admission
 	dsv_image_info *infos;		/* [nimages] */
 	dsv_grid   *grids;			/* [nimages] */
 	dsv_prompt	prompt;
+	dsv_candidate_plan candidates;
 	int			views;			/* global and local tiles of all images */
 	int			tower_tiles;	/* of which the tower runs at most: the one tile of a 1 x 1 grid is
 								 * its global view */
@@ -40,8 +41,10 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	seq->prompt = dsv_arena_take(arena, seq->nprompt, sizeof(int32_t));
 	seq->images = dsv_arena_take(arena, seq->nimages, sizeof(*seq->images));
 	seq->image_infos = dsv_arena_take(arena, seq->nimages, sizeof(dsv_image_info));
+	seq->tile_hash = dsv_arena_take(arena, seq->ntiles, sizeof(dsv_kv_name));
 	seq->tile_row = dsv_arena_take(arena, seq->ntiles, sizeof(int));
 	seq->first_of = dsv_arena_take(arena, tower_tiles, sizeof(int));
+	seq->shown = dsv_arena_take(arena, tower_tiles, sizeof(bool));
 	seq->needed = dsv_arena_take(arena, tower_tiles, sizeof(bool));
 	seq->tile_slot = dsv_arena_take(arena, tower_tiles, sizeof(int));
 	seq->tile_rows = dsv_arena_take(arena, tower_tiles * tokens * hidden, sizeof(float));
@@ -53,10 +56,14 @@ dsv_sequence_layout(dsv_engine *engine, dsv_sequence *seq, const dsv_request *re
 	dsv_sampler_init(&seq->sampler, &request->sampling, (int) vocab, seq->max_tokens, arena);
 	seq->answer = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->logprobs = dsv_arena_take(arena, seq->max_tokens, sizeof(float));
+	seq->forced = dsv_arena_take(arena, seq->max_tokens, sizeof(bool));
 	seq->ends = dsv_arena_take(arena, seq->max_tokens, sizeof(int32_t));
 	seq->text.cap = pieces * dsv_tokenizer_max_piece(engine->model->tokenizer) + 1;
 	seq->text.s = dsv_arena_take(arena, seq->text.cap, 1);
+	dsv_score_layout(&seq->score, arena);
 
+	if (request->grammar != NULL)
+		dsv_constraint_layout(&seq->constraint, arena);
 	seq->nstop = request->nstop;
 	seq->stop = dsv_arena_take(arena, request->nstop, sizeof(dsv_bytes));
 	for (int i = 0; i < request->nstop; i++)
@@ -84,9 +91,12 @@ probe_images(admission *a, dsv_error *err)
 	for (int i = 0; i < r->nimages; i++)
 	{
 		dsv_image_info *info = &a->infos[i];
-		dsv_code	code = dsv_image_probe(r->images[i].data, r->images[i].len, &r->image, info, err);
+		dsv_code	code = dsv_image_probe(r->images[i].data, r->images[i].len, &r->image,
+										   &a->engine->options.poll, info, err);
 		bool		turned;
 
+		if (code == DSV_OK)
+			code = dsv_image_check_pages(info->pages, r->image.page, err);
 		if (code != DSV_OK)
 			return code;
 		turned = info->orientation >= 5 && !r->image.ignore_exif && !r->image.reference_decode;
@@ -101,68 +111,136 @@ probe_images(admission *a, dsv_error *err)
 }
 
 static dsv_code
-fail_context(const admission *a, size_t n, const char *unit, dsv_error *err)
+fail_context(const admission *a, const char *what, size_t n, const char *unit, dsv_error *err)
 {
-	dsv_fail(err, DSV_CONTEXT, "prompt of %zu %s does not fit into the model's context of %d tokens", n, unit,
+	dsv_fail(err, DSV_CONTEXT, "%s of %zu %s does not fit into the model's context of %d tokens", what, n, unit,
 			 a->engine->model->config.language.context);
 	dsv_hint(err, "Use fewer images, fewer tiles (option \"tiles\"), or a shorter prompt.");
 	return DSV_CONTEXT;
 }
 
 /* A text that cannot fit whatever its tokens are is not worth a second of tokenizing. */
+static bool
+hopeless(const admission *a, size_t bytes)
+{
+	const dsv_model *model = a->engine->model;
+
+	return bytes / dsv_tokenizer_max_piece(model->tokenizer) >= (size_t) model->config.language.context;
+}
+
 static dsv_code
 check_length(const admission *a, dsv_error *err)
 {
-	const dsv_model *model = a->engine->model;
 	size_t		bytes = 0;
 
 	for (int i = 0; i < a->request->nturns; i++)
 		for (int k = 0; k < a->request->turns[i].nparts; k++)
 			bytes += a->request->turns[i].parts[k].len;
-	if (bytes / dsv_tokenizer_max_piece(model->tokenizer) >= (size_t) model->config.language.context)
-		return fail_context(a, bytes, "bytes", err);
+	if (hopeless(a, bytes))
+		return fail_context(a, "prompt", bytes, "bytes", err);
 	return DSV_OK;
 }
 
-/* Number of <image> positions is checked by the prompt; here that the answer fits behind it. */
+static dsv_code
+plan_candidates(admission *a, dsv_error *err)
+{
+	const dsv_request *r = a->request;
+	const dsv_engine *engine = a->engine;
+
+	for (int i = 0; i < r->ncandidates; i++)
+		if (hopeless(a, r->candidates[i].len))
+			return fail_context(a, "candidate", r->candidates[i].len, "bytes", err);
+	return dsv_candidate_plan_make(engine->model->tokenizer, r->candidates, r->ncandidates,
+								   &engine->options.poll, &engine->mem, &a->candidates, err);
+}
+
+/* Number of <image> positions is checked by the prompt; here that the answer fits behind it, or
+ * that every candidate does.  *max_tokens: of the answer or the longest candidate. */
 static dsv_code
 check_context(admission *a, int *max_tokens, dsv_error *err)
 {
 	int			context = a->engine->model->config.language.context;
 	int			n = (int) a->prompt.tokens.n;
+	dsv_code	code;
 
 	if (a->prompt.tokens.n >= (size_t) context)
-		return fail_context(a, a->prompt.tokens.n, "tokens", err);
+		return fail_context(a, "prompt", a->prompt.tokens.n, "tokens", err);
 	*max_tokens = a->request->max_tokens > 0 ? dsv_min(a->request->max_tokens, context - n) : context - n;
-	return DSV_OK;
+	if (a->request->ncandidates == 0)
+		return DSV_OK;
+	code = plan_candidates(a, err);
+	if (code != DSV_OK)
+		return code;
+	*max_tokens = a->candidates.longest;
+	return *max_tokens <= context - n ? DSV_OK :
+		fail_context(a, "prompt with its longest candidate", (size_t) n + *max_tokens, "tokens", err);
 }
 
 /* ---- memory ---- */
-
-static void
-free_tiles(dsv_sequence *seq)
-{
-	for (int i = 0; i < seq->nimages; i++)
-		dsv_tiles_free(&seq->images[i].tiles, &seq->engine->mem);
-}
 
 static void
 free_sequence(dsv_sequence *seq)
 {
 	dsv_engine *engine = seq->engine;
 
-	if (seq->images != NULL)
-		free_tiles(seq);
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->tile_slot[u] >= 0)
-			dsv_tile_cache_fill(&engine->tiles, seq->tile_slot[u], NULL);
+	dsv_sequence_drop_tiles(seq);
 	/* backwards: the first to be evicted is then the last of the prompt, while a page whose
 	 * predecessor is gone could never be found again */
 	for (int i = seq->npages - 1; i >= 0; i--)
 		if (seq->pages[i] >= 0)
 			dsv_kv_release(&engine->kv, seq->pages[i]);
+	dsv_automaton_destroy(seq->constraint.automaton);
 	dsv_free(&engine->mem, seq->to_free);
 	dsv_free(&engine->mem, seq);
+}
+
+/* The prefix of the model's answers; what an assistant's turn has begun goes on without it. */
+static const char *
+answer_prefix(const admission *a)
+{
+	const dsv_request *r = a->request;
+	const dsv_turn *last = r->nturns > 0 ? &r->turns[r->nturns - 1] : NULL;
+
+	for (int i = 0; last != NULL && last->role == DSV_ROLE_ASSISTANT && i < last->nparts; i++)
+		if (last->parts[i].len > 0)
+			return "";
+	return a->engine->model->info.answers.prefix;
+}
+
+/* What a sequence with a grammar shares with others, and what it starts from. */
+static dsv_code
+prepare_constraint(admission *a, dsv_constraint *c, dsv_error *err)
+{
+	dsv_engine *engine = a->engine;
+	const dsv_model *model = engine->model;
+	dsv_code	code = DSV_OK;
+
+	if (a->request->grammar == NULL)
+		return DSV_OK;
+	if (engine->trie.nodes == NULL)
+		code = dsv_vocab_trie_init(&engine->trie, model->tokenizer, model->config.language.vocab,
+								   model->special.eos, &engine->mem, err);
+	c->tok = model->tokenizer;
+	c->trie = &engine->trie;
+	c->end = model->special.eos;
+	c->specials = a->request->keep_special;
+	c->prefix = answer_prefix(a);
+	c->nprefix = (int) strlen(c->prefix);
+	return code;
+}
+
+static dsv_code
+start_constraint(const admission *a, dsv_sequence *seq, dsv_error *err)
+{
+	dsv_code	code;
+
+	if (a->request->grammar == NULL)
+		return DSV_OK;
+	code = dsv_automaton_create(a->request->grammar, DSV_AUTOMATON_MEMORY, &a->engine->mem,
+								&seq->constraint.automaton, err);
+	if (code == DSV_OK)
+		dsv_constraint_reset(&seq->constraint);
+	return code;
 }
 
 /* Scratch for a pass of that shape and for all that came before. */
@@ -182,24 +260,28 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	dsv_arena	arena = {NULL, 0};
 	dsv_sequence *seq;
 	dsv_sequence shape = {.engine = engine, .nprompt = (int) a->prompt.tokens.n, .max_tokens = max_tokens,
-	.nimages = a->request->nimages, .ntiles = a->views};
+	.nimages = a->request->nimages, .ntiles = a->views,
+	.score = {.nnodes = a->candidates.nnodes, .ncandidates = a->candidates.ncandidates}};
 	size_t		need;
 	size_t		limit = engine->options.memory_limit;
+	size_t		automaton = a->request->grammar != NULL ? DSV_AUTOMATON_MEMORY : 0;
 	int			rows;
 	int			positions;
-	dsv_code	code;
+	dsv_code	code = prepare_constraint(a, &shape.constraint, err);
 
+	if (code != DSV_OK)
+		return code;
 	shape.chunk_max = dsv_engine_chunk(engine, shape.nprompt);
 	shape.npages = dsv_ceil_div(shape.nprompt + max_tokens, DSV_KV_PAGE);
 	dsv_sequence_layout(engine, &shape, a->request, a->tower_tiles, &arena);
-	rows = dsv_max(shape.chunk_max, DSV_MAX_SEQUENCES);
+	rows = dsv_max(shape.chunk_max, DSV_DECODE_ROWS);
 	positions = shape.npages * DSV_KV_PAGE;
-	need = arena.used + grown_scratch(engine, rows, positions);
+	need = arena.used + automaton + engine->trie.bytes + grown_scratch(engine, rows, positions);
 	if (limit > 0 && need > limit && engine->sequences == NULL)
 	{
 		/* what a request of another shape left behind must not keep this one out */
 		dsv_engine_drop_scratch(engine);
-		need = arena.used + grown_scratch(engine, rows, positions);
+		need = arena.used + automaton + engine->trie.bytes + grown_scratch(engine, rows, positions);
 	}
 	if (limit > 0 && need > limit)
 	{
@@ -213,7 +295,7 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 	seq = dsv_alloc_zero(&engine->mem, 1, sizeof(*seq));
 	if (seq == NULL)
 		return dsv_fail_nomem(err, sizeof(*seq));
-	shape.bytes = arena.used;
+	shape.bytes = arena.used + automaton;
 	arena.base = dsv_alloc_aligned(&engine->mem, arena.used, &shape.to_free);
 	if (arena.base == NULL)
 	{
@@ -232,20 +314,11 @@ take_memory(admission *a, int max_tokens, dsv_sequence **out, dsv_error *err)
 
 /* ---- pixels ---- */
 
-static void
-digest(const void *data, size_t len, uint8_t out[32])
-{
-	dsv_sha256	s;
-
-	dsv_sha256_init(&s);
-	dsv_sha256_add(&s, data, len);
-	dsv_sha256_end(&s, out);
-}
-
-/* Decodes and tiles the images; equal views get one row block.  hash [ntiles] is filled. */
+/* Decodes and tiles the images; equal views get one row block. */
 static dsv_code
-make_tiles(admission *a, dsv_sequence *seq, dsv_kv_name *hash, dsv_error *err)
+make_tiles(admission *a, dsv_sequence *seq, dsv_error *err)
 {
+	dsv_kv_name *hash = seq->tile_hash;
 	dsv_engine *engine = a->engine;
 	const dsv_config *config = &engine->model->config;
 	const dsv_image_options *options = &a->request->image;
@@ -279,226 +352,19 @@ make_tiles(admission *a, dsv_sequence *seq, dsv_kv_name *hash, dsv_error *err)
 		{
 			int			u = 0;
 
-			digest(image->tiles.rgb + v * bytes, bytes, hash[tile].hash);
+			dsv_sha256_of(image->tiles.rgb + v * bytes, bytes, hash[tile].hash);
 			while (u < seq->nunique && memcmp(&hash[seq->first_of[u]], &hash[tile], sizeof(*hash)) != 0)
 				u++;
 			if (u == seq->nunique)
 			{
 				seq->tile_slot[u] = -1;
+				seq->needed[u] = true;
 				seq->first_of[seq->nunique++] = tile;
 			}
 			seq->tile_row[tile] = u;
 		}
 	}
 	return DSV_OK;
-}
-
-/* ---- names of pages ---- */
-
-/* The image that position p shows, or -1 */
-static int
-image_at(const dsv_sequence *seq, int p)
-{
-	for (int i = 0; i < seq->nimages; i++)
-		if (p >= seq->images[i].at && p < seq->images[i].at + seq->images[i].len)
-			return i;
-	return -1;
-}
-
-/* What else decides the bits of a page or a tile's rows: number format and kernels */
-static void
-name_arithmetic(const dsv_engine *engine, dsv_kv_name *out)
-{
-	char		text[64] = {0};
-
-	text[0] = engine->compute.bf16;
-	text[1] = engine->compute.blas;
-	text[2] = (char) engine->compute.mla;
-	strncpy(text + 3, kern->name, sizeof(text) - 4);
-	digest(text, sizeof(text), out->hash);
-}
-
-/*
- * name[i] = SHA-256(name[i - 1], for each position of page i its token, or for a position of an
- * image the image's digest and the offset in it).
- */
-static void
-name_pages(dsv_sequence *seq, const dsv_kv_name *tile_hash)
-{
-	dsv_kv_name previous;
-
-	name_arithmetic(seq->engine, &previous);
-	for (int page = 0; page < seq->nprompt / DSV_KV_PAGE; page++)
-	{
-		dsv_sha256	s;
-		int			shown = -1;
-
-		dsv_sha256_init(&s);
-		dsv_sha256_add(&s, &previous, sizeof(previous));
-		for (int p = page * DSV_KV_PAGE; p < (page + 1) * DSV_KV_PAGE; p++)
-		{
-			int			i = image_at(seq, p);
-			int32_t		entry[2] = {seq->prompt[p], i >= 0 ? p - seq->images[i].at : -1};
-
-			if (i >= 0 && i != shown)
-			{
-				const dsv_sequence_image *image = &seq->images[i];
-
-				dsv_sha256_add(&s, &image->grid, sizeof(image->grid));
-				dsv_sha256_add(&s, &tile_hash[image->first_tile],
-							   (1 + image->grid.cols * image->grid.rows) * sizeof(*tile_hash));
-				shown = i;
-			}
-			dsv_sha256_add(&s, entry, sizeof(entry));
-		}
-		dsv_sha256_end(&s, seq->names[page].hash);
-		previous = seq->names[page];
-	}
-}
-
-/* Cached pages from the front (the last token is always computed), fresh ones behind. */
-static dsv_code
-take_pages(dsv_sequence *seq, dsv_error *err)
-{
-	dsv_kv	   *kv = &seq->engine->kv;
-	int			n = 0;
-	dsv_code	code;
-
-	if (seq->cacheable)
-		while (n < (seq->nprompt - 1) / DSV_KV_PAGE)
-		{
-			int			page = dsv_kv_acquire(kv, &seq->names[n]);
-
-			if (page < 0)
-				break;
-			seq->pages[n++] = page;
-		}
-	seq->cached = n * DSV_KV_PAGE;
-	code = dsv_kv_take(kv, seq->npages - n, seq->pages + n, err);
-	if (code != DSV_OK)
-		for (int i = n; i < seq->npages; i++)
-			seq->pages[i] = -1;
-	if (code == DSV_BUDGET)
-		dsv_hint(err, "Lower max_tokens, or raise the memory for keys and values.");
-	return code;
-}
-
-/* ---- what the tower must run ---- */
-
-/* View (0 = global) and row inside its [grid, grid] tokens at an offset of an image; -1: a
- * newline, -2: the separator. */
-static int
-view_at(const dsv_config *config, dsv_grid grid, int offset, int *row)
-{
-	int			h = config->projector.grid;
-	int			y;
-	int			x;
-
-	if (offset < h * (h + 1))
-	{
-		y = offset / (h + 1);
-		x = offset % (h + 1);
-		*row = y * h + x;
-		return x == h ? -1 : 0;
-	}
-	offset -= h * (h + 1);
-	if (offset-- == 0)
-		return -2;
-	y = offset / (h * grid.cols + 1);
-	x = offset % (h * grid.cols + 1);
-	*row = y % h * h + x % h;
-	return x == h * grid.cols ? -1 : 1 + y / h * grid.cols + x / h;
-}
-
-const float *
-dsv_sequence_image_row(const dsv_sequence *seq, int position)
-{
-	const dsv_model *model = seq->engine->model;
-	const dsv_config *config = &model->config;
-	const dsv_sequence_image *image;
-	int			i = image_at(seq, position);
-	int			row = 0;
-	int			view;
-
-	if (i < 0)
-		return NULL;
-	image = &seq->images[i];
-	view = view_at(config, image->grid, position - image->at, &row);
-	if (view == -1)
-		return model->weights.image_newline;
-	if (view == -2)
-		return model->weights.view_separator;
-	return seq->tile_rows + ((size_t) seq->tile_row[image->first_tile + view] * config->projector.grid *
-							 config->projector.grid + row) * config->language.hidden;
-}
-
-static void
-name_tile(const dsv_sequence *seq, int u, const dsv_kv_name *tile_hash, dsv_kv_name *out)
-{
-	dsv_kv_name part[2];
-
-	name_arithmetic(seq->engine, &part[0]);
-	part[1] = tile_hash[seq->first_of[u]];
-	digest(part, sizeof(part), out->hash);
-}
-
-/*
- * Rows of tiles that an earlier request left in the cache are taken over; then the tiles that
- * stay needed claim slots.  In that order, since a claim may evict a tile of this very picture.
- */
-static void
-use_tile_cache(dsv_sequence *seq, const dsv_kv_name *tile_hash)
-{
-	dsv_tile_cache *cache = &seq->engine->tiles;
-	dsv_kv_name name;
-
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->needed[u])
-		{
-			const float *rows;
-
-			name_tile(seq, u, tile_hash, &name);
-			rows = dsv_tile_cache_find(cache, &name);
-			if (rows == NULL)
-				continue;
-			memcpy(seq->tile_rows + u * cache->count, rows, cache->count * sizeof(float));
-			seq->needed[u] = false;
-		}
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->needed[u])
-		{
-			name_tile(seq, u, tile_hash, &name);
-			seq->tile_slot[u] = dsv_tile_cache_claim(cache, &name);
-		}
-}
-
-static void
-plan_tower(dsv_sequence *seq, const dsv_kv_name *tile_hash)
-{
-	const dsv_config *config = &seq->engine->model->config;
-
-	memset(seq->needed, 0, seq->nunique * sizeof(bool));
-	for (int i = 0; i < seq->nimages; i++)
-	{
-		const dsv_sequence_image *image = &seq->images[i];
-
-		for (int p = dsv_max(image->at, seq->cached); p < image->at + image->len; p++)
-		{
-			int			row;
-			int			view = view_at(config, image->grid, p - image->at, &row);
-
-			if (view >= 0)
-				seq->needed[seq->tile_row[image->first_tile + view]] = true;
-		}
-	}
-	if (seq->cacheable)
-		use_tile_cache(seq, tile_hash);
-	for (int u = 0; u < seq->nunique; u++)
-		if (seq->needed[u])
-		{
-			seq->vision_total += dsv_vision_steps(config);
-			seq->usage.tiles++;
-		}
 }
 
 /* ---- submit ---- */
@@ -509,7 +375,6 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	dsv_engine *engine = a->engine;
 	const dsv_request *r = a->request;
 	dsv_sequence *seq;
-	dsv_kv_name *hash;
 	int			max_tokens;
 	dsv_code	code;
 
@@ -519,21 +384,19 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	if (code != DSV_OK)
 		return code;
 	memcpy(seq->prompt, a->prompt.tokens.ids, seq->nprompt * sizeof(int32_t));
+	if (seq->score.nnodes > 0)
+		dsv_score_fill(&seq->score, &a->candidates);
 	seq->keep_special = r->keep_special;
+	seq->no_logprobs = r->no_logprobs;
 	seq->cacheable = !r->no_prefix_cache;
 	seq->kernels = kern;
+	seq->blas = engine->compute.blas;
 	seq->usage.prompt_tokens = seq->nprompt;
-	hash = dsv_alloc(&engine->mem, seq->ntiles, sizeof(*hash));
-	code = hash != NULL ? make_tiles(a, seq, hash, err) : dsv_fail_nomem(err, sizeof(*hash));
+	code = start_constraint(a, seq, err);
 	if (code == DSV_OK)
-	{
-		if (seq->cacheable)
-			name_pages(seq, hash);
-		code = take_pages(seq, err);
-		if (code == DSV_OK)
-			plan_tower(seq, hash);
-	}
-	dsv_free(&engine->mem, hash);
+		code = make_tiles(a, seq, err);
+	if (code == DSV_OK)
+		code = dsv_sequence_take_pages(seq, err);
 	if (code != DSV_OK)
 	{
 		free_sequence(seq);
@@ -541,10 +404,6 @@ admit(admission *a, dsv_sequence **out, dsv_error *err)
 	}
 	for (int i = 0; i < seq->nimages; i++)
 		seq->usage.image_tokens += seq->images[i].len;
-	seq->usage.cached_tokens = seq->cached;
-	if (seq->vision_total == 0)
-		free_tiles(seq);
-	seq->chunk_first = seq->cached;
 	*out = seq;
 	return DSV_OK;
 }
@@ -565,8 +424,14 @@ check_request(const dsv_engine *engine, const dsv_request *r, dsv_error *err)
 {
 	if (engine->nsequences >= DSV_MAX_SEQUENCES)
 		return dsv_fail(err, DSV_LIMIT, "more than %d requests at once", DSV_MAX_SEQUENCES);
-	if (r->nimages < 0 || r->nstop < 0 || r->max_tokens < 0)
+	if (r->nimages < 0 || r->nstop < 0 || r->max_tokens < 0 || r->ncandidates < 0)
 		return dsv_fail(err, DSV_INPUT, "negative count in a request");
+	if (r->grammar != NULL && r->nstop > 0)
+		return dsv_fail(err, DSV_INPUT, "stop strings cannot end an answer that obeys a grammar");
+	if (r->ncandidates > 0 && (r->grammar != NULL || r->nstop > 0))
+		return dsv_fail(err, DSV_INPUT, "candidates are scored as they are, without grammar or stop strings");
+	if (r->ncandidates > DSV_SCORE_MAX)
+		return dsv_fail(err, DSV_LIMIT, "more than %d candidates", DSV_SCORE_MAX);
 	return DSV_OK;
 }
 
@@ -596,6 +461,7 @@ dsv_engine_submit(dsv_engine *engine, const dsv_request *request, dsv_sequence *
 	if (code == DSV_OK)
 		code = admit(&a, out, err);
 	dsv_prompt_free(&a.prompt, &engine->mem);
+	dsv_candidate_plan_free(&a.candidates, &engine->mem);
 	dsv_free(&engine->mem, a.infos);
 	dsv_free(&engine->mem, a.grids);
 	if (code == DSV_OK)
@@ -624,6 +490,7 @@ dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int ntokens,
 			return dsv_fail(err, DSV_INPUT, "token %d is outside the vocabulary of %d", tokens[i], vocab);
 	a.prompt.tokens = (dsv_tokens) {(int32_t *) tokens, ntokens, ntokens};
 	code = admit(&a, out, err);
+	dsv_candidate_plan_free(&a.candidates, &engine->mem);
 	if (code == DSV_OK)
 		list_sequence(engine, *out);
 	return code;

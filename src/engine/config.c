@@ -153,7 +153,7 @@ static dsv_code
 get_section(json_t *root, const char *key, json_t **out, dsv_error *err)
 {
 	*out = json_object_get(root, key);
-	if (*out == NULL && json_object_set_new(root, key, json_object()) == 0)
+	if (*out == NULL && json_object_set_new(root, key, dsv_json_object()) == 0)
 		*out = json_object_get(root, key);
 	if (*out == NULL)
 		return dsv_fail_nomem(err, sizeof(void *));

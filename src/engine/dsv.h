@@ -133,7 +133,7 @@ typedef enum dsv_task
 	DSV_TASK_GROUND_ANSWER,		/* {} = the question */
 	DSV_TASK_EXTRACT,			/* {} = names of fields or a schema: dsv_answers.extract_by_schema */
 	DSV_TASK_IS,				/* {} = the statement; scored by the words of dsv_answers */
-	DSV_TASK_CLASSIFY,			/* {} = the labels, comma-separated; scored */
+	DSV_TASK_CLASSIFY,			/* {} = the labels, comma-separated, descriptions in parentheses; scored */
 	DSV_TASK_TABLE,				/* answers by a schema: columns, rows */
 	DSV_TASK_CHART,				/* answers by a schema: title, series */
 	DSV_TASK_COUNT
@@ -256,6 +256,9 @@ typedef enum dsv_image_format
 	DSV_IMAGE_UNKNOWN = 0,
 	DSV_IMAGE_JPEG,
 	DSV_IMAGE_PNG,
+	DSV_IMAGE_TIFF,
+	DSV_IMAGE_WEBP,
+	DSV_IMAGE_PDF,				/* of scanned pages: one image a page */
 } dsv_image_format;
 
 typedef struct dsv_image_info
@@ -264,7 +267,8 @@ typedef struct dsv_image_info
 	int			width;			/* pixels as stored, before any orientation */
 	int			height;
 	int			orientation;	/* EXIF 1..8; 1 when absent */
-	int			pages;			/* 1 for JPEG and PNG */
+	int			pages;			/* of TIFF and PDF files; width, height and orientation are
+								 * those of the page asked for, else of the first */
 } dsv_image_info;
 
 /* Zeroed = defaults. */
@@ -276,18 +280,90 @@ typedef struct dsv_image_options
 	int			max_tiles;		/* local tiles at most; 0 = the model's own limit */
 	size_t		max_bytes;		/* of the file; 0 = no limit */
 	int64_t		max_pixels;		/* width x height; 0 = the engine's limit, 2^28 */
+	int			page;			/* from 1; 0 = the only one, and a file of several is an error */
 } dsv_image_options;
 
-/* Reads the headers only.  Errors: IMAGE, IMAGE_SIZE. */
+/* Reads the headers only; of a file of several pages, without options->page, those of the first.
+ * Errors: IMAGE, IMAGE_SIZE; TIFF and PDF LIMIT (pages); PDF UNSUPPORTED, IO, NOMEM, CANCELED. */
 dsv_code	dsv_image_probe(const void *data, size_t len, const dsv_image_options *options,
-							dsv_image_info *info, dsv_error *err);
+							const dsv_poll *poll, dsv_image_info *info, dsv_error *err);
 const char *dsv_image_format_name(dsv_image_format format);
+
+/* Whether a page (0 = not given) can be meant in an image of so many.  Errors: IMAGE. */
+dsv_code	dsv_image_check_pages(int pages, int page, dsv_error *err);
 
 /* Tiles that a picture of this size (after orientation) is cut into, and the
  * positions it takes in a prompt.  model NULL: the published models' geometry.
  * crop false: as one of three or more images. */
 void		dsv_image_layout(const dsv_model *model, int width, int height, int max_tiles,
 							 bool crop, int *cols, int *rows, int *tokens);
+
+/* ---- pictures: cut, turned, drawn on, written ---- */
+
+typedef struct dsv_picture dsv_picture;
+
+typedef struct dsv_bytes
+{
+	const void *data;
+	size_t		len;
+} dsv_bytes;
+
+/* What a function wrote, in memory of the dsv_mem that it was given */
+typedef struct dsv_blob
+{
+	void	   *data;
+	size_t		len;
+} dsv_blob;
+
+/*
+ * Decodes an image (one page of it) as it is stored; the orientation is kept in mind.  mem and
+ * poll must outlive the picture.  options: limits, page, reference_decode.
+ * Errors: IMAGE, IMAGE_SIZE, NOMEM, CANCELED, LIMIT, UNSUPPORTED, IO.
+ */
+dsv_code	dsv_picture_open(const dsv_bytes *file, const dsv_image_options *options, const dsv_poll *poll,
+							 const dsv_mem *mem, dsv_picture **out, dsv_error *err);
+void		dsv_picture_close(dsv_picture *picture);
+const dsv_image_info *dsv_picture_info(const dsv_picture *picture);
+
+/*
+ * Keeps what is in box (x1 y1 x2 y2, pixels of the stored picture, whole pixels around it),
+ * widened by margin times its own sides on each side.  Errors: INPUT (nothing is left).
+ */
+dsv_code	dsv_picture_crop(dsv_picture *picture, const double box[4], double margin, dsv_error *err);
+
+/* Turns the picture upright and from there by quarter turns, clockwise.  Errors: NOMEM, CANCELED. */
+dsv_code	dsv_picture_turn(dsv_picture *picture, int quarter_turns, dsv_error *err);
+
+typedef struct dsv_mark
+{
+	const char *label;			/* UTF-8 */
+	size_t		label_len;
+	double		px[4];			/* x1 y1 x2 y2, pixels of the stored picture; a point: x1 = x2, y1 = y2 */
+	double		score;			/* shown behind the label; negative = none */
+} dsv_mark;
+
+#define DSV_MAX_MARKS 1000
+
+/*
+ * Turns the picture upright and draws the marks: outlines, points, labels on plates, in sizes
+ * that follow the picture's.  font: path of a TrueType file.
+ * Errors: LIMIT (marks), IO and FORMAT (font), NOMEM, CANCELED.
+ */
+dsv_code	dsv_picture_annotate(dsv_picture *picture, const dsv_mark *marks, int nmarks, const char *font,
+								 dsv_error *err);
+
+/* Writes the picture as it stands: PNG (the smallest kind that loses nothing) or JPEG (quality 90).
+ * No orientation is written.  Errors: NOMEM, CANCELED. */
+dsv_code	dsv_picture_encode(const dsv_picture *picture, dsv_image_format format, dsv_blob *out,
+							   dsv_error *err);
+
+/*
+ * One page of a document as a file of its own: PNG, upright; the JPEG of a PDF page as it is,
+ * with an EXIF orientation put in where the page needs one.  Files that have no pages come back
+ * as they are.  options->page: from 1.  Errors: as dsv_picture_open.
+ */
+dsv_code	dsv_image_page(const dsv_bytes *file, const dsv_image_options *options, const dsv_poll *poll,
+						   const dsv_mem *mem, dsv_blob *out, dsv_error *err);
 
 /* SHA-256, lower-case hexadecimal with the final zero byte. */
 void		dsv_sha256_hex(const void *data, size_t len, char out[65]);
@@ -329,12 +405,6 @@ typedef struct dsv_turn
 int			dsv_task_parts(const char *prompt, const char *user, size_t user_len,
 						   dsv_part parts[3]);
 
-typedef struct dsv_bytes
-{
-	const void *data;
-	size_t		len;
-} dsv_bytes;
-
 /* ---- grammars: what an answer may look like ---- */
 
 typedef struct dsv_grammar dsv_grammar;
@@ -348,9 +418,24 @@ typedef struct dsv_grammar dsv_grammar;
 dsv_code	dsv_grammar_from_schema(const char *schema, size_t len, const dsv_mem *mem,
 									dsv_grammar **out, dsv_error *err);
 
+/*
+ * The same for a schema of single values (nothing but strings, numbers, true, false and null): the
+ * answer is the value itself, so a string stands without quotes and escapes.
+ */
+dsv_code	dsv_grammar_from_value_schema(const char *schema, size_t len, const dsv_mem *mem,
+										  dsv_grammar **out, dsv_error *err);
+
 /* Exactly one of n texts.  Errors: INPUT (none, or an empty one), LIMIT, NOMEM. */
 dsv_code	dsv_grammar_from_choices(const dsv_bytes *texts, int n, const dsv_mem *mem,
 									 dsv_grammar **out, dsv_error *err);
+
+/*
+ * "<|ref|>LABEL<|/ref|><|det|>[[x1, y1, x2, y2], ...]<|/det|>" with whole numbers from 0 to 999
+ * and one to max_boxes boxes (0 = no limit).  label NULL: any text that holds no "<".  Errors: INPUT
+ * (the label is empty, not UTF-8 or holds "<|"), LIMIT, NOMEM.
+ */
+dsv_code	dsv_grammar_for_boxes(const dsv_bytes *label, int max_boxes, const dsv_mem *mem,
+								  dsv_grammar **out, dsv_error *err);
 
 /* Immutable; it may be shared by sequences and must outlive them. */
 void		dsv_grammar_free(dsv_grammar *grammar);
@@ -379,13 +464,25 @@ typedef struct dsv_request
 	int			max_tokens;		/* of the answer; 0 = as many as the context holds */
 	bool		keep_special;	/* leave special tokens in the text (grounding) */
 	bool		no_prefix_cache;	/* neither use nor leave cached pages */
-	const dsv_grammar *grammar; /* the answer obeys it; must outlive the sequence; or NULL */
+	bool		no_logprobs;	/* dsv_result.logprobs stays NULL, which saves time: under a grammar
+								 * most of what the output matrix costs */
+
+	/* The answer is the model's dsv_answers.prefix (unless an assistant's turn goes before) and a
+	 * text of the grammar, or the beginning of one when it finishes with DSV_FINISH_LENGTH; or
+	 * NULL.  It must outlive the sequence.  With keep_special, where the grammar has the text of a
+	 * special token, the answer has that token; otherwise there are none in the answer.  Not
+	 * together with stop. */
+	const dsv_grammar *grammar;
 
 	/* Continuations of the prompt to be scored instead of generating an answer, each text as
-	 * it would be written, prefix included; or none.  Not together with grammar or stop. */
+	 * it would be written, prefix included; or none.  Not together with grammar or stop; sampling
+	 * and max_tokens count for nothing. */
 	const dsv_bytes *candidates;
 	int			ncandidates;
 } dsv_request;
+
+/* Candidates of a request at most */
+#define DSV_SCORE_MAX 1024
 
 typedef enum dsv_state
 {
@@ -412,7 +509,7 @@ const char *dsv_finish_name(dsv_finish finish);
 typedef struct dsv_progress
 {
 	dsv_state	state;
-	int64_t		done;			/* tile-layers, layers or tokens, by state */
+	int64_t		done;			/* tile-layers, layers or tokens, by state; tokens of candidates */
 	int64_t		total;
 	int			output_tokens;
 } dsv_progress;
@@ -423,7 +520,8 @@ typedef struct dsv_usage
 	int			image_tokens;	/* of the prompt's */
 	int			cached_tokens;	/* of the prompt's, taken from cached pages */
 	int			output_tokens;	/* end token not counted */
-	int			tiles;			/* that went through the tower */
+	int			tiles;			/* different ones that went through the tower */
+	int			cached_tiles;	/* different ones that did not: rows or pages of them were cached */
 	double		decode_image_ms;
 	double		vision_ms;
 	double		prefill_ms;
@@ -443,8 +541,10 @@ typedef struct dsv_result
 								 * contain zero bytes: use len) */
 	size_t		len;
 	const int32_t *tokens;		/* the end token not included */
-	const float *logprobs;		/* natural log of each token's probability under the
-								 * model, before penalties and temperature */
+	const float *logprobs;		/* natural log of each token's probability under the model,
+								 * before grammar, penalties and temperature; 0 where forced */
+	const bool *forced;			/* the grammar or dsv_sequence_rewind left the model no choice of
+								 * the token: not to be counted in scores */
 	const int32_t *ends;		/* bytes of text after each token */
 	int			ntokens;
 	dsv_finish	finish;
@@ -523,8 +623,9 @@ void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
- * takes for a greedy request without stop strings; `tiles` views of pictures add their rows, but
- * not the few hundred bytes of bookkeeping of each picture nor its pixels. */
+ * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of
+ * pictures add their rows, but not the few hundred bytes of bookkeeping of each picture nor its
+ * pixels. */
 typedef struct dsv_memory
 {
 	size_t		scratch;
@@ -551,14 +652,21 @@ dsv_code	dsv_engine_submit_tokens(dsv_engine *engine, const int32_t *tokens, int
 									 dsv_error *err);
 
 /*
- * One bounded piece of work: a tile, a layer of a prefill, or one token for every
- * decoding sequence.  DSV_OK with nothing to do.  CANCELED: the poll callback
- * stopped the piece, and every sequence in it has failed; the engine goes on.
+ * One bounded piece of work: a tile, a layer of a prefill, or a pass over the tokens that
+ * decoding sequences which are not paused have not fed yet: the last one of an answer, more after a
+ * rewind or where a grammar forced them, those of candidates.  DSV_OK with nothing to do.
+ * CANCELED: the poll callback stopped the piece, and every sequence in it has failed; the engine
+ * goes on.  SCHEMA: no token can spell what a sequence's grammar asks for; LIMIT: the grammar's states do
+ * not fit into memory: that sequence has
+ * failed, the others go on.
  */
 dsv_code	dsv_engine_step(dsv_engine *engine, dsv_error *err);
 bool		dsv_engine_runnable(const dsv_engine *engine);
 
 dsv_state	dsv_sequence_state(const dsv_sequence *seq);
+
+/* A paused sequence keeps all it holds, and no step works for it. */
+void		dsv_sequence_pause(dsv_sequence *seq, bool paused);
 void		dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out);
 
 /* The answer so far; valid until the next step, rewind or release. */
@@ -566,8 +674,9 @@ const dsv_result *dsv_sequence_result(dsv_sequence *seq);
 const int32_t *dsv_sequence_prompt(const dsv_sequence *seq, int *ntokens);
 void		dsv_sequence_cancel(dsv_sequence *seq);
 
-/* Back to the first `keep` tokens of the answer, to decode on from there (greedily
- * the same, or after force, which appends tokens).  Errors: INPUT. */
+/* Back to the first `keep` tokens of the answer, to decode on from there (greedily the same,
+ * unless a forced run is cut inside a character; or after force, which appends tokens that a
+ * grammar must allow).  Errors: INPUT, and those of a step. */
 dsv_code	dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforce,
 								dsv_error *err);
 void		dsv_sequence_release(dsv_sequence *seq);
@@ -605,5 +714,46 @@ dsv_code	dsv_ground_parse(const char *text, size_t len, int width, int height,
 							 int orientation, bool reference, const dsv_mem *mem, dsv_ground *out,
 							 dsv_error *err);
 void		dsv_ground_free(dsv_ground *ground, const dsv_mem *mem);
+
+/* ---- strips: pages too long for one reading ---- */
+
+/* Equal pieces of an upright picture from top to bottom, each as wide as the picture; neighbours
+ * share rows of pixels. */
+typedef struct dsv_strips
+{
+	int			count;
+	int			height;			/* of each, in pixels */
+	int			page_height;
+} dsv_strips;
+
+/* Strips that the model reads as large as its tiles allow, but not larger than stored; one where the whole
+ * picture is read nearly as large.  overlap: the part of a strip that the next one shows again, 0 .. 0.5.
+ * model and max_tiles as in dsv_image_layout. */
+void		dsv_strips_plan(const dsv_model *model, int width, int height, int max_tiles, double overlap,
+							dsv_strips *out);
+int			dsv_strips_top(const dsv_strips *strips, int i);
+
+/* Strip i in the stored picture: x1 y1 x2 y2.  orientation: that the plan's picture was turned by,
+ * 1 = none. */
+void		dsv_strips_region(const dsv_strips *strips, int i, const dsv_image_info *picture, int orientation,
+							  double box[4]);
+
+/* Where two readings meet: of the upper one bytes [0, above_to) stay, of the lower one all but
+ * [below_from, below_to). */
+typedef struct dsv_seam
+{
+	int			shared;			/* lines found in both; 0 = nothing goes */
+	size_t		above_to;
+	size_t		below_from;
+	size_t		below_to;
+} dsv_seam;
+
+/*
+ * Finds the lines at the end of `above` that are the first of `below`, the next strip: equal but for one
+ * letter in six, white space and blank lines; digits are equal.  The first and the last of them may have been
+ * cut by a strip's edge: of a line that was read twice the whole reading stays, and both stay when they are
+ * nothing like each other.  Where lines repeat and more than one seam is possible, none is taken.
+ */
+void		dsv_strips_join(const dsv_bytes *above, const dsv_bytes *below, double overlap, dsv_seam *out);
 
 #endif							/* DSV_H */

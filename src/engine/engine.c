@@ -108,6 +108,7 @@ dsv_engine_destroy(dsv_engine *engine)
 	mem = engine->mem;
 	dsv_kv_free(&engine->kv);
 	dsv_tile_cache_free(&engine->tiles);
+	dsv_vocab_trie_free(&engine->trie, &mem);
 	dsv_free(&mem, engine->scratch_to_free);
 	dsv_free(&mem, engine->tables_to_free);
 	dsv_free(&mem, engine);
@@ -139,7 +140,7 @@ lay_out_scratch(const dsv_engine *engine, int rows, int positions, int threads, 
 	vision_end = arena->used;
 	arena->used = 0;
 	dsv_language_layout(config, rows, arena, &out->language);
-	out->decode_x = dsv_arena_take(arena, (size_t) DSV_MAX_SEQUENCES * config->language.hidden, sizeof(float));
+	out->decode_x = dsv_arena_take(arena, (size_t) DSV_DECODE_ROWS * config->language.hidden, sizeof(float));
 	out->decode_logits = dsv_arena_take(arena, (size_t) DSV_LOGIT_ROWS * config->language.vocab, sizeof(float));
 	if (arena->used < vision_end)
 		arena->used = vision_end;
@@ -222,7 +223,7 @@ dsv_engine_memory(const dsv_engine *engine, int prompt_tokens, int max_tokens, i
 
 	seq.npages = dsv_ceil_div(prompt_tokens + max_tokens, DSV_KV_PAGE);
 	dsv_sequence_layout((dsv_engine *) engine, &seq, &request, tiles, &arena);
-	out->scratch = dsv_engine_scratch_bytes(engine, dsv_max(seq.chunk_max, DSV_MAX_SEQUENCES),
+	out->scratch = dsv_engine_scratch_bytes(engine, dsv_max(seq.chunk_max, DSV_DECODE_ROWS),
 											seq.npages * DSV_KV_PAGE, engine->options.threads);
 	out->sequence = arena.used;
 	out->kv = seq.npages * engine->kv.page_bytes;
@@ -231,7 +232,7 @@ dsv_engine_memory(const dsv_engine *engine, int prompt_tokens, int max_tokens, i
 void
 dsv_engine_memory_held(const dsv_engine *engine, dsv_memory *out)
 {
-	out->scratch = engine->scratch_bytes;
+	out->scratch = engine->scratch_bytes + engine->trie.bytes;
 	out->sequence = 0;
 	for (const dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
 		out->sequence += s->bytes;

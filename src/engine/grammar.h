@@ -25,12 +25,24 @@ dsv_code	dsv_automaton_create(const dsv_grammar *grammar, size_t memory, const d
 								 dsv_automaton **out, dsv_error *err);
 void		dsv_automaton_destroy(dsv_automaton *a);
 
-/* The state before the first byte.  States are numbered 0 .. dsv_automaton_states(a) - 1. */
+/* The state before the first byte; DSV_STATE_FULL is possible after a restart only.  States are
+ * numbered 0 .. dsv_automaton_states(a) - 1. */
 int32_t		dsv_automaton_start(dsv_automaton *a);
 int			dsv_automaton_states(const dsv_automaton *a);
 
 /* From every state that is not dead some text of the grammar can be completed. */
 int32_t		dsv_automaton_next(dsv_automaton *a, int32_t state, uint8_t byte);
+
+/* What dsv_automaton_next knows, to be looked up without a call: rows[state * nclasses +
+ * class_of[byte]] is its answer, or DSV_STATE_UNKNOWN.  Valid as long as the automaton. */
+#define DSV_STATE_UNKNOWN (-3)
+typedef struct dsv_transitions
+{
+	const int32_t *rows;
+	const uint8_t *class_of;	/* [256] */
+	uint32_t	nclasses;
+} dsv_transitions;
+dsv_transitions dsv_automaton_transitions(const dsv_automaton *a);
 
 /* The text that led here is complete (it may still be possible to go on). */
 bool		dsv_automaton_accepts(const dsv_automaton *a, int32_t state);
@@ -39,7 +51,14 @@ bool		dsv_automaton_accepts(const dsv_automaton *a, int32_t state);
  * many there are, at most max. */
 int			dsv_automaton_forced(dsv_automaton *a, int32_t state, uint8_t *out, int max);
 
-/* Forgets all states but the given one; its new number is returned, all others are void. */
+/*
+ * True when the next `chars` characters may be any at all but control characters, '"', '\\' and '<'
+ * (those that mean something, in JSON or in the text of a special token).  False says nothing.
+ */
+bool		dsv_automaton_takes_text(const dsv_automaton *a, int32_t state, int chars);
+
+/* Forgets all states but the given one; its new number is returned, all others are void.  There is
+ * room for at least one new state then. */
 int32_t		dsv_automaton_restart(dsv_automaton *a, int32_t state);
 
 #endif

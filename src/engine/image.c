@@ -1,8 +1,8 @@
 /*
  * image.c
  *		From the bytes of a file to upright RGB pixels: which format it is, what is refused
- *		before memory is taken, and orientation.  The codecs are in image_jpeg.c and
- *		image_png.c.
+ *		before memory is taken, which page is meant, and orientation.  The codecs are in
+ *		image_jpeg.c and its like.
  */
 #include <string.h>
 
@@ -21,7 +21,6 @@ typedef struct signature
 
 /* Formats that users try.  ISO media files are told by their brand; longer ones first. */
 static const signature foreign[] = {
-	{0, 5, "%PDF-", "a PDF document"},
 	{4, 8, "ftypavif", "an AVIF image"},
 	{4, 8, "ftypavis", "an AVIF image"},
 	{4, 8, "ftypheic", "a HEIC image"},
@@ -31,11 +30,6 @@ static const signature foreign[] = {
 	{4, 8, "ftypmsf1", "a HEIC or AVIF image"},
 	{4, 4, "ftyp", "an MP4 or QuickTime file"},
 	{0, 4, "GIF8", "a GIF image"},
-	{8, 4, "WEBP", "a WebP image"},
-	{0, 4, "II*\0", "a TIFF image"},
-	{0, 4, "MM\0*", "a TIFF image"},
-	{0, 4, "II+\0", "a BigTIFF image"},
-	{0, 4, "MM\0+", "a BigTIFF image"},
 	{0, 2, "BM", "a BMP image"},
 	{0, 12, "\0\0\0\14jP  \r\n\207\n", "a JPEG 2000 image"},
 	{0, 4, "\377\117\377\121", "a JPEG 2000 image"},
@@ -64,16 +58,27 @@ matches(const signature *s, const uint8_t *data, size_t len)
 	return len >= s->at + s->len && memcmp(data + s->at, s->bytes, s->len) == 0;
 }
 
-static dsv_image_format
-sniff(const uint8_t *data, size_t len)
+dsv_image_format
+dsv_image_sniff(const uint8_t *data, size_t len)
 {
-	static const signature jpeg = {0, 3, "\377\330\377", NULL};
-	static const signature png = {0, 8, "\211PNG\r\n\032\n", NULL};
+	static const struct
+	{
+		signature	start;
+		dsv_image_format format;
+	}			known[] = {
+		{{0, 3, "\377\330\377"}, DSV_IMAGE_JPEG},
+		{{0, 8, "\211PNG\r\n\032\n"}, DSV_IMAGE_PNG},
+		{{0, 4, "II*\0"}, DSV_IMAGE_TIFF},
+		{{0, 4, "MM\0*"}, DSV_IMAGE_TIFF},
+		{{0, 4, "II+\0"}, DSV_IMAGE_TIFF},	/* BigTIFF */
+		{{0, 4, "MM\0+"}, DSV_IMAGE_TIFF},
+		{{8, 4, "WEBP"}, DSV_IMAGE_WEBP},
+		{{0, 5, "%PDF-"}, DSV_IMAGE_PDF},
+	};
 
-	if (matches(&jpeg, data, len))
-		return DSV_IMAGE_JPEG;
-	if (matches(&png, data, len))
-		return DSV_IMAGE_PNG;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (matches(&known[i].start, data, len))
+			return known[i].format;
 	return DSV_IMAGE_UNKNOWN;
 }
 
@@ -118,13 +123,13 @@ fail_foreign(const uint8_t *data, size_t len, dsv_error *err)
 		if (matches(&encoded[i], data, len))
 		{
 			what = encoded[i].what;
-			hint = "Decode the text to the bytes of the JPEG or PNG file first.";
+			hint = "Decode the text to the bytes of the image file first.";
 		}
 	}
 	if (what == NULL && is_text(data, len))
 		what = data[0] == '<' ? "HTML, SVG or XML text" : "plain text";
 
-	dsv_fail(err, DSV_IMAGE, "image is neither JPEG nor PNG");
+	dsv_fail(err, DSV_IMAGE, "image is neither JPEG, PNG, TIFF, WebP nor PDF");
 	if (what != NULL)
 		dsv_detail(err, "The data looks like %s.", what);
 	else
@@ -142,6 +147,12 @@ dsv_image_format_name(dsv_image_format format)
 			return "jpeg";
 		case DSV_IMAGE_PNG:
 			return "png";
+		case DSV_IMAGE_TIFF:
+			return "tiff";
+		case DSV_IMAGE_WEBP:
+			return "webp";
+		case DSV_IMAGE_PDF:
+			return "pdf";
 		case DSV_IMAGE_UNKNOWN:
 			break;
 	}
@@ -149,6 +160,15 @@ dsv_image_format_name(dsv_image_format format)
 }
 
 /* ---- limits ---- */
+
+dsv_code
+dsv_image_check_bytes(const dsv_image_source *src)
+{
+	if (src->options.max_bytes > 0 && src->len > src->options.max_bytes)
+		return dsv_fail(src->err, DSV_IMAGE_SIZE, "image is %zu bytes, at most %zu are allowed",
+						src->len, src->options.max_bytes);
+	return DSV_OK;
+}
 
 dsv_code
 dsv_image_check_size(const dsv_image_source *src, int64_t width, int64_t height)
@@ -173,39 +193,66 @@ dsv_image_check_size(const dsv_image_source *src, int64_t width, int64_t height)
 	return DSV_OK;
 }
 
+/* ---- pages ---- */
+
+dsv_code
+dsv_image_check_pages(int pages, int page, dsv_error *err)
+{
+	if (page > pages)
+		return dsv_fail(err, DSV_IMAGE, "page %d was asked for, but the image has %d page%s", page,
+						pages, pages == 1 ? "" : "s");
+	if (page == 0 && pages > 1)
+	{
+		dsv_fail(err, DSV_IMAGE, "the image has %d pages", pages);
+		dsv_hint(err, "Say which one with the option \"page\", or make a row of each with vl_pages(image).");
+		return DSV_IMAGE;
+	}
+	return DSV_OK;
+}
+
+dsv_code
+dsv_image_pick_page(const dsv_image_source *src, int pages, bool decode, int *page)
+{
+	int			wanted = src->options.page;
+
+	if (wanted == 0 && !decode)
+		wanted = 1;
+	*page = wanted > 0 ? wanted : 1;
+	return dsv_image_check_pages(pages, wanted, src->err);
+}
+
+/* ---- reading ---- */
+
 /* Header, and pixels when out is given; info comes back complete. */
 static dsv_code
 read_image(const dsv_image_source *src, dsv_image_info *info, dsv_pixels *out)
 {
-	dsv_code	code;
+	dsv_code	code = dsv_image_check_bytes(src);
 
-	if (src->options.max_bytes > 0 && src->len > src->options.max_bytes)
-		return dsv_fail(src->err, DSV_IMAGE_SIZE, "image is %zu bytes, at most %zu are allowed",
-						src->len, src->options.max_bytes);
+	if (code != DSV_OK)
+		return code;
 	memset(info, 0, sizeof(*info));
-	info->format = sniff(src->data, src->len);
+	info->format = dsv_image_sniff(src->data, src->len);
 	info->orientation = dsv_exif_orientation(info->format, src->data, src->len);
 	info->pages = 1;
-	switch (info->format)
-	{
-		case DSV_IMAGE_JPEG:
-			code = dsv_jpeg_read(src, info, out);
-			break;
-		case DSV_IMAGE_PNG:
-			code = dsv_png_read(src, info, out);
-			break;
-		default:
-			code = fail_foreign(src->data, src->len, src->err);
-			break;
-	}
-	return code;
+	if (info->format == DSV_IMAGE_TIFF)
+		return dsv_tiff_read(src, info, out);
+	if (info->format == DSV_IMAGE_PDF)
+		return dsv_pdf_read(src, info, out);
+	if (info->format == DSV_IMAGE_UNKNOWN)
+		return fail_foreign(src->data, src->len, src->err);
+	if (src->options.page > 1)
+		return dsv_image_check_pages(1, src->options.page, src->err);
+	return info->format == DSV_IMAGE_JPEG ? dsv_jpeg_read(src, info, out) :
+		info->format == DSV_IMAGE_PNG ? dsv_png_read(src, info, out) :
+		dsv_webp_read(src, info, out);
 }
 
 dsv_code
 dsv_image_probe(const void *data, size_t len, const dsv_image_options *options,
-				dsv_image_info *info, dsv_error *err)
+				const dsv_poll *poll, dsv_image_info *info, dsv_error *err)
 {
-	dsv_image_source src = {.data = data, .len = len, .err = err};
+	dsv_image_source src = {.data = data, .len = len, .poll = poll, .err = err};
 
 	if (options != NULL)
 		src.options = *options;
@@ -219,8 +266,9 @@ dsv_image_probe(const void *data, size_t len, const dsv_image_options *options,
  * the stored one at origin + x * step_x + y * step_y.  Blocks keep both pictures' lines in
  * cache where rows become columns.
  */
-static dsv_code
-orient(const dsv_image_source *src, int orientation, dsv_pixels *picture)
+dsv_code
+dsv_pixels_orient(dsv_pixels *picture, int orientation, const dsv_poll *poll, const dsv_mem *mem,
+				  dsv_error *err)
 {
 	enum { BLOCK = 32 };
 	ptrdiff_t	right = 3;
@@ -240,18 +288,18 @@ orient(const dsv_image_source *src, int orientation, dsv_pixels *picture)
 	ptrdiff_t	step_y = turned ? along_width : along_height;
 	int			width = turned ? picture->height : picture->width;
 	int			height = turned ? picture->width : picture->height;
-	uint8_t    *upright = dsv_alloc(src->mem, (size_t) width * height, 3);
+	uint8_t    *upright = dsv_alloc(mem, (size_t) width * height, 3);
 
 	if (upright == NULL)
-		return dsv_fail_nomem(src->err, (size_t) width * height * 3);
+		return dsv_fail_nomem(err, (size_t) width * height * 3);
 	for (int y0 = 0; y0 < height; y0 += BLOCK)
 	{
 		int			y1 = y0 + BLOCK < height ? y0 + BLOCK : height;
 
-		if (dsv_poll_canceled(src->poll))
+		if (dsv_poll_canceled(poll))
 		{
-			dsv_free(src->mem, upright);
-			return dsv_fail_canceled(src->err);
+			dsv_free(mem, upright);
+			return dsv_fail_canceled(err);
 		}
 		for (int x0 = 0; x0 < width; x0 += BLOCK)
 		{
@@ -266,7 +314,7 @@ orient(const dsv_image_source *src, int orientation, dsv_pixels *picture)
 			}
 		}
 	}
-	dsv_free(src->mem, picture->rgb);
+	dsv_free(mem, picture->rgb);
 	*picture = (dsv_pixels) {upright, width, height};
 	return DSV_OK;
 }
@@ -290,7 +338,7 @@ dsv_image_decode(const void *data, size_t len, const dsv_image_options *options,
 	code = read_image(&src, info, out);
 	if (code == DSV_OK && info->orientation != 1 && !src.options.ignore_exif &&
 		!src.options.reference_decode)
-		code = orient(&src, info->orientation, out);
+		code = dsv_pixels_orient(out, info->orientation, poll, mem, err);
 	if (code != DSV_OK)
 		dsv_pixels_free(out, mem);
 	return code;

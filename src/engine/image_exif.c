@@ -2,7 +2,7 @@
  * image_exif.c
  *		The one EXIF field that changes what a picture shows: its orientation.
  *
- * Both containers are walked here, over the bytes of the file, instead of being asked
+ * The containers are walked here, over the bytes of the file, instead of being asked
  * through their libraries: PNG allows eXIf behind the pixels, where a probe of the header
  * never comes, and a wrong answer costs a rotated picture at worst, so nothing in here fails.
  */
@@ -106,6 +106,26 @@ png_orientation(const uint8_t *data, size_t len)
 	return 1;
 }
 
+static int
+webp_orientation(const uint8_t *data, size_t len)
+{
+	size_t		at = 12;
+
+	while (len - at >= 8)
+	{
+		size_t		chunk = read_uint(data + at + 4, 4, true);
+
+		if (chunk > len - at - 8)
+			return 1;
+		if (memcmp(data + at, "EXIF", 4) == 0)
+			return tiff_orientation(data + at + 8, chunk);
+		at += 8 + chunk;
+		if (chunk % 2 != 0 && at < len)
+			at++;
+	}
+	return 1;
+}
+
 int
 dsv_exif_orientation(dsv_image_format format, const uint8_t *data, size_t len)
 {
@@ -113,5 +133,7 @@ dsv_exif_orientation(dsv_image_format format, const uint8_t *data, size_t len)
 		return jpeg_orientation(data, len);
 	if (format == DSV_IMAGE_PNG && len >= 8)
 		return png_orientation(data, len);
+	if (format == DSV_IMAGE_WEBP && len >= 12)
+		return webp_orientation(data, len);
 	return 1;
 }

@@ -165,11 +165,7 @@ cmyk_row_to_rgb(const uint8_t *cmyk, int width, uint8_t *rgb)
 	for (int x = 0; x < width; x++, cmyk += 4, rgb += 3)
 	{
 		for (int c = 0; c < 3; c++)
-		{
-			unsigned	t = (255u - cmyk[c]) * cmyk[3] + 128;
-
-			rgb[c] = (uint8_t) (cmyk[3] - ((t + (t >> 8)) >> 8));
-		}
+			rgb[c] = (uint8_t) (cmyk[3] - dsv_mul255(255u - cmyk[c], cmyk[3]));
 	}
 }
 

@@ -101,22 +101,6 @@ on_read(png_structp png, png_bytep out, size_t n)
 
 /* ---- samples ---- */
 
-/* round(v * 255 / 65535), exactly */
-static inline unsigned
-scale16(unsigned v)
-{
-	return (v * 255 + 32895) >> 16;
-}
-
-/* round((v a + 255 (255 - a)) / 255), exactly: the colour over white */
-static inline uint8_t
-over_white(unsigned v, unsigned alpha)
-{
-	unsigned	t = v * alpha + 255 * (255 - alpha) + 128;
-
-	return (uint8_t) ((t + (t >> 8)) >> 8);
-}
-
 /* One row of 1 to 4 channels (grey, grey + alpha, colour, colour + alpha), big-endian. */
 static void
 row_to_rgb(const uint8_t *row, int width, int channels, int depth, bool reference, uint8_t *rgb)
@@ -141,13 +125,13 @@ row_to_rgb(const uint8_t *row, int width, int channels, int depth, bool referenc
 			else if (clip)
 				v[c] = row[0] > 0 ? 255 : row[1];
 			else
-				v[c] = reference ? row[0] : scale16((unsigned) row[0] << 8 | row[1]);
+				v[c] = reference ? row[0] : dsv_scale16((unsigned) row[0] << 8 | row[1]);
 		}
 		for (int c = 0; c < 3; c++)
 		{
 			unsigned	value = channels < 3 ? v[0] : v[c];
 
-			rgb[c] = blend ? over_white(value, v[channels - 1]) : (uint8_t) value;
+			rgb[c] = blend ? dsv_over_white(value, v[channels - 1]) : (uint8_t) value;
 		}
 	}
 }

@@ -15,6 +15,12 @@
 
 #define FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
+json_t *
+dsv_json_object(void)
+{
+	return json_loads("{}", 0, NULL);
+}
+
 static const char *
 file_name(const char *path)
 {

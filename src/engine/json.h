@@ -9,6 +9,11 @@
 
 #include "error.h"
 
+/* A new empty object.  PostgreSQL's server has a function json_object of its own, which a call from
+ * here would reach instead of jansson's (test/t/012_symbols.pl). */
+json_t	   *dsv_json_object(void);
+#pragma GCC poison json_object
+
 /* Reads a whole file, at most max_bytes.  Errors: IO, FORMAT (with line and column),
  * LIMIT.  *out is a new reference. */
 dsv_code	dsv_json_load_file(const char *path, size_t max_bytes, json_t **out, dsv_error *err);

@@ -5,6 +5,8 @@
  * A pass is a set of segments: consecutive positions of one sequence each.  A prefill is
  * one segment of many rows, a decode step one row of every decoding sequence.  Linear and
  * expert products run over all rows together; a row's result does not depend on the others.
+ * Within a layer the segments attend one after the other, each when its own keys and values are
+ * written: a segment may take over positions that an earlier one has used.
  */
 #ifndef DSV_LANGUAGE_H
 #define DSV_LANGUAGE_H

@@ -33,6 +33,7 @@
 
 #include "compute.h"
 #include "file.h"
+#include "json.h"
 #include "model.h"
 #include "packed.h"
 #include "pool.h"

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "json.h"
 #include "mem.h"
 
 #define VERIFY_BLOCK ((size_t) 4 << 20)

@@ -31,7 +31,7 @@
 
 typedef struct dsv_packed
 {
-	json_t	   *metadata;		/* owns the strings */
+	struct json_t *metadata;	/* owns the strings */
 	const char *name;
 	const char *source;
 	const char *config;

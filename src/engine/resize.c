@@ -15,9 +15,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "../kernels/kernels.h"
 #include "tile.h"
 
-#define PRECISION 22
+#define PRECISION KERN_PIXEL_BITS
 #define HALF (1 << (PRECISION - 1))
 
 /* The windows of one side: output i is the sum of count[i] inputs from first[i] on. */
@@ -37,6 +38,7 @@ typedef struct resizer
 	axis		across;			/* weight NULL: the side does not change */
 	axis		down;
 	uint8_t    *ring;			/* [slots, across.to, 3]: rows that were resized across */
+	uint8_t    *edge;			/* a row at the end of the picture, with slack behind it */
 	int			slots;
 	int			next_row;		/* of the source, to be resized across */
 	unsigned	rows_done;		/* of both passes */
@@ -107,9 +109,10 @@ make_axis(resizer *r, axis *ax, int from, int to)
 	if (from == to)
 		return DSV_OK;
 	ax->taps = (int) ceil(2.0 * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
+	ax->taps = (ax->taps + 3) / 4 * 4;	/* as the kernel wants them */
 	ax->first = dsv_alloc(r->mem, (size_t) to, sizeof(int));
 	ax->count = dsv_alloc(r->mem, (size_t) to, sizeof(int));
-	ax->weight = dsv_alloc(r->mem, (size_t) to * ax->taps, sizeof(int32_t));
+	ax->weight = dsv_alloc_zero(r->mem, (size_t) to * ax->taps, sizeof(int32_t));
 	exact = dsv_alloc(r->mem, (size_t) ax->taps, sizeof(double));
 	if (ax->first != NULL && ax->count != NULL && ax->weight != NULL && exact != NULL)
 		fill_axis(ax, exact);
@@ -134,29 +137,6 @@ clip8(int32_t sum)
 	return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
 }
 
-static void
-resize_row(const axis *ax, const uint8_t *restrict src, uint8_t *restrict dst)
-{
-	for (int i = 0; i < ax->to; i++, dst += 3)
-	{
-		const uint8_t *p = src + (size_t) ax->first[i] * 3;
-		const int32_t *weight = ax->weight + (size_t) i * ax->taps;
-		int32_t		red = HALF;
-		int32_t		green = HALF;
-		int32_t		blue = HALF;
-
-		for (int k = 0; k < ax->count[i]; k++, p += 3)
-		{
-			red += p[0] * weight[k];
-			green += p[1] * weight[k];
-			blue += p[2] * weight[k];
-		}
-		dst[0] = clip8(red);
-		dst[1] = clip8(green);
-		dst[2] = clip8(blue);
-	}
-}
-
 static dsv_code
 poll_row(resizer *r)
 {
@@ -174,6 +154,19 @@ wide_row(const resizer *r, int y)
 	return r->ring + (size_t) (y % r->slots) * r->across.to * 3;
 }
 
+/* Row y of the source, with bytes behind it that may be read */
+static const uint8_t *
+source_row(const resizer *r, int y)
+{
+	size_t		line = (size_t) r->src->width * 3;
+	const uint8_t *row = r->src->rgb + (size_t) y * line;
+
+	if ((size_t) (r->src->height - 1 - y) * line >= KERN_PIXEL_SLACK)
+		return row;
+	memcpy(r->edge, row, line);
+	return r->edge;
+}
+
 /* Makes rows first .. end - 1 of the first pass be there. */
 static dsv_code
 make_wide_rows(resizer *r, int first, int end)
@@ -189,8 +182,8 @@ make_wide_rows(resizer *r, int first, int end)
 
 		if (code != DSV_OK)
 			return code;
-		resize_row(&r->across, r->src->rgb + (size_t) y * r->src->width * 3,
-				   r->ring + (size_t) (y % r->slots) * r->across.to * 3);
+		kern->weigh_pixels(source_row(r, y), r->across.first, r->across.count, r->across.weight,
+						   (size_t) r->across.taps, r->ring + (size_t) (y % r->slots) * r->across.to * 3, r->across.to);
 	}
 	return DSV_OK;
 }
@@ -211,13 +204,7 @@ sum_rows(const resizer *r, int y, uint8_t *restrict dst)
 		for (int i = 0; i < n; i++)
 			sum[i] = HALF;
 		for (int k = 0; k < r->down.count[y]; k++)
-		{
-			const uint8_t *row = wide_row(r, r->down.first[y] + k) + at;
-			int32_t		w = weight[k];
-
-			for (int i = 0; i < n; i++)
-				sum[i] += row[i] * w;
-		}
+			kern->add_bytes(wide_row(r, r->down.first[y] + k) + at, weight[k], sum, n);
 		for (int i = 0; i < n; i++)
 			dst[at + i] = clip8(sum[i]);
 	}
@@ -262,12 +249,14 @@ dsv_resize_bicubic(const dsv_pixels *src, int w, int h, uint8_t *dst, size_t str
 		if (r.slots > src->height)
 			r.slots = src->height;
 		r.ring = dsv_alloc(mem, (size_t) r.slots * w, 3);
-		if (r.ring == NULL)
+		r.edge = dsv_alloc_zero(mem, (size_t) src->width * 3 + KERN_PIXEL_SLACK, 1);
+		if (r.ring == NULL || r.edge == NULL)
 			code = dsv_fail_nomem(err, (size_t) r.slots * w * 3);
 	}
 	if (code == DSV_OK)
 		code = resize_rows(&r, dst, stride);
 	dsv_free(mem, r.ring);
+	dsv_free(mem, r.edge);
 	free_axis(mem, &r.across);
 	free_axis(mem, &r.down);
 	return code;

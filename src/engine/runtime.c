@@ -7,12 +7,16 @@
 #include "pool.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <ft2build.h>
+#include FT_FREETYPE_H
 #include <jansson.h>
 #include <pcre2.h>
 #include <png.h>
 #include <xxhash.h>
+#include <qpdf/DLL.h>
 #include <stdio.h>
 #include <jpeglib.h>
+#include <tiffio.h>
 
 /* A cpu level is a kernel level, moved up by one for DSV_CPU_AUTO. */
 static dsv_cpu_level
@@ -86,6 +90,11 @@ dsv_library(int i, const char **version)
 		{"libjpeg", VALUE(JPEG_LIB_VERSION)},
 #endif
 		{"libpng", PNG_LIBPNG_VER_STRING},
+		{"libtiff", VALUE(TIFFLIB_MAJOR_VERSION) "." VALUE(TIFFLIB_MINOR_VERSION) "."
+		VALUE(TIFFLIB_MICRO_VERSION)},
+		{"libwebp", VALUE(DSV_WEBP_VERSION)},
+		{"qpdf", QPDF_VERSION},
+		{"freetype", VALUE(FREETYPE_MAJOR) "." VALUE(FREETYPE_MINOR) "." VALUE(FREETYPE_PATCH)},
 		{"pcre2", VALUE(PCRE2_MAJOR) "." VALUE(PCRE2_MINOR)},
 		{"jansson", JANSSON_VERSION},
 		{"xxhash", VALUE(XXH_VERSION_MAJOR) "." VALUE(XXH_VERSION_MINOR) "." VALUE(XXH_VERSION_RELEASE)},

@@ -11,7 +11,9 @@
 #ifndef DSV_SAFETENSORS_H
 #define DSV_SAFETENSORS_H
 
-#include "json.h"
+#include "error.h"
+
+struct json_t;
 
 #define DSV_MAX_DIMS 4
 
@@ -46,7 +48,7 @@ dsv_code	dsv_safetensors_open_file(const char *path, const dsv_mem *mem, dsv_saf
 
 /* *metadata gets a new reference to the file's "__metadata__", NULL where it has none. */
 dsv_code	dsv_safetensors_open_with_metadata(const char *path, const dsv_mem *mem,
-											   dsv_safetensors **out, json_t **metadata,
+											   dsv_safetensors **out, struct json_t **metadata,
 											   dsv_error *err);
 void		dsv_safetensors_close(dsv_safetensors *st);
 

@@ -276,7 +276,7 @@ draw(dsv_sampler *s, int32_t top, int n)
 
 int32_t
 dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int n,
-				 const uint32_t *allowed, float *logprob)
+				 const uint32_t *allowed)
 {
 	const float *scores = logits;
 	int32_t		id;
@@ -295,24 +295,39 @@ dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int
 	for (int i = 0; id < 0 && i < s->vocab; i++)
 		if (is_allowed(allowed, i))
 			id = i;
-	if (id < 0)
-		id = 0;
-	*logprob = dsv_logprob(logits, s->vocab, id);
-	return id;
+	return id < 0 ? 0 : id;
+}
+
+/* ln of the sum of exp(logits - logits[top]) */
+static double
+log_sum_below(const float *logits, int vocab, int32_t top)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < vocab; i++)
+		if (logits[i] > -INFINITY)
+			sum += exp((double) logits[i] - logits[top]);
+	return log(sum);
+}
+
+double
+dsv_log_sum_exp(const float *logits, int vocab)
+{
+	int32_t		top = argmax(logits, vocab, NULL);
+
+	if (top < 0 || !isfinite(logits[top]))
+		return top < 0 ? -INFINITY : logits[top];
+	return logits[top] + log_sum_below(logits, vocab, top);
 }
 
 float
 dsv_logprob(const float *logits, int vocab, int32_t id)
 {
 	int32_t		top = argmax(logits, vocab, NULL);
-	double		sum = 0;
 
 	if (top < 0 || !isfinite(logits[top]))
 		return id == top ? 0.0f : -INFINITY;
-	for (int i = 0; i < vocab; i++)
-		if (logits[i] > -INFINITY)
-			sum += exp((double) logits[i] - logits[top]);
-	return (float) ((double) logits[id] - logits[top] - log(sum));
+	return (float) ((double) logits[id] - logits[top] - log_sum_below(logits, vocab, top));
 }
 
 /* ---- stop strings ---- */

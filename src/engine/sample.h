@@ -30,12 +30,12 @@ void		dsv_sampler_init(dsv_sampler *s, const dsv_sampling *options, int vocab, i
 							 dsv_arena *arena);
 
 /*
- * Next token from logits[vocab] after the answer so far; *logprob = its log-probability
- * under the unchanged logits.  allowed (a bit a token) may be NULL; `answer` must be the
- * same list as before, one longer (dsv_sampler_rewind after taking tokens back).
+ * Next token from logits[vocab] after the answer so far.  allowed (a bit a token) may be NULL;
+ * `answer` must be the same list as before or longer (dsv_sampler_rewind after taking tokens
+ * back).
  */
 int32_t		dsv_sampler_next(dsv_sampler *s, const float *logits, const int32_t *answer, int n,
-							 const uint32_t *allowed, float *logprob);
+							 const uint32_t *allowed);
 
 /* Forgets all but the first n tokens of the answer. */
 void		dsv_sampler_rewind(dsv_sampler *s, const int32_t *answer, int n);
@@ -46,6 +46,10 @@ ptrdiff_t	dsv_stop_find(const char *text, size_t len, size_t from, const dsv_byt
 
 /* Bytes at the end of text that may be the beginning of a stop string. */
 size_t		dsv_stop_held(const char *text, size_t len, const dsv_bytes *stop, int nstop);
+
+/* ln of the sum of exp(logits), which a log-probability is a logit without; not finite when no
+ * logit is, or one is infinite */
+double		dsv_log_sum_exp(const float *logits, int vocab);
 
 /* natural log of softmax(logits)[id] */
 float		dsv_logprob(const float *logits, int vocab, int32_t id);

@@ -41,32 +41,142 @@ finish(dsv_sequence *seq, dsv_finish how)
 	seq->state = DSV_STATE_DONE;
 }
 
-void
-dsv_sequence_advance(dsv_sequence *seq)
+/* ---- choosing ---- */
+
+/* Up to this share of the vocabulary, logits of the allowed tokens alone are computed. */
+#define FEW_SHARE 32
+
+static void
+append(dsv_sequence *seq, int32_t token, float logprob, bool forced)
+{
+	int			i = seq->nanswer++;
+
+	seq->answer[i] = token;
+	seq->logprobs[i] = logprob;
+	seq->forced[i] = forced;
+}
+
+/*
+ * Appends what a grammar leaves no choice about, and ends the answer where nothing is left to
+ * choose; true when it did anything.  The tokens go through the model together, in the next pass.
+ */
+static bool
+append_forced(dsv_sequence *seq)
+{
+	dsv_constraint *c = &seq->constraint;
+	bool		any = false;
+
+	if (c->automaton == NULL)
+		return false;
+	for (;;)
+	{
+		int32_t    *at = seq->answer + seq->nanswer;
+		int			n = dsv_constraint_force(c, at, seq->max_tokens - seq->nanswer);
+
+		for (int i = 0; i < n; i++)
+		{
+			append(seq, at[i], 0, true);
+			add_text(seq, seq->nanswer - 1);
+		}
+		if (dsv_constraint_ended(c))
+			finish(seq, DSV_FINISH_STOP);
+		else if (seq->nanswer == seq->max_tokens)
+			finish(seq, DSV_FINISH_LENGTH);
+		if (n == 0 || seq->state == DSV_STATE_DONE)
+			return any || seq->state == DSV_STATE_DONE;
+		any = true;
+	}
+}
+
+static dsv_code
+fail_constraint(dsv_sequence *seq, dsv_error *err)
+{
+	seq->state = DSV_STATE_FAILED;
+	if (seq->constraint.broken)
+		return dsv_fail(err, DSV_LIMIT, "grammar is too ambiguous: its states do not fit into %zu bytes",
+						DSV_AUTOMATON_MEMORY);
+	dsv_fail(err, DSV_SCHEMA, "no token of the model can go on with the answer");
+	dsv_detail(err, "After %zu bytes the grammar asks for text that the vocabulary cannot spell.",
+			   seq->text.len);
+	return DSV_SCHEMA;
+}
+
+/*
+ * The next token, or -1 when the grammar allows none.  Greedy choice is made freely first: it is
+ * mostly one that the grammar allows, and then no mask is needed.  A draw needs the mask, or it
+ * would be from another distribution.
+ */
+static int32_t
+choose(dsv_sequence *seq)
+{
+	dsv_constraint *c = &seq->constraint;
+	const uint32_t *allowed;
+
+	if (c->automaton == NULL || seq->sampler.options.temperature <= 0)
+	{
+		int32_t		token = dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, NULL);
+
+		if (c->automaton == NULL || dsv_constraint_allows(c, token))
+			return token;
+	}
+	allowed = dsv_constraint_mask(c, seq->sampler.vocab);
+	if (allowed == NULL)
+		return -1;
+	return dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, allowed);
+}
+
+dsv_code
+dsv_sequence_advance(dsv_sequence *seq, dsv_error *err)
 {
 	const dsv_engine *engine = seq->engine;
-	float		logprob;
+	int			vocab = engine->model->config.language.vocab;
 	int32_t		token;
 
+	seq->few = NULL;
 	if (engine->options.trace != NULL)
 	{
 		dsv_trace_event event = {.stage = DSV_TRACE_LOGITS, .first_row = seq->nprompt + seq->nanswer - 1,
-		.rows = 1, .cols = engine->model->config.language.vocab, .data = seq->logits};
+		.rows = 1, .cols = vocab, .data = seq->logits};
 
 		engine->options.trace(engine->options.trace_ud, &event);
 	}
-	token = dsv_sampler_next(&seq->sampler, seq->logits, seq->answer, seq->nanswer, NULL, &logprob);
+	if (append_forced(seq))		/* at the beginning of the answer, or after a rewind */
+		return DSV_OK;
+	token = choose(seq);
+	if (token < 0)
+		return fail_constraint(seq, err);
 	if (token == engine->model->special.eos)
 	{
 		finish(seq, DSV_FINISH_STOP);
-		return;
+		return DSV_OK;
 	}
-	seq->answer[seq->nanswer] = token;
-	seq->logprobs[seq->nanswer++] = logprob;
+	if (seq->constraint.automaton != NULL && !dsv_constraint_take(&seq->constraint, token))
+		return fail_constraint(seq, err);
+	append(seq, token, seq->no_logprobs ? 0 : dsv_logprob(seq->logits, vocab, token), false);
 	if (add_text(seq, seq->nanswer - 1))
 		finish(seq, DSV_FINISH_STOP_STRING);
+	else if (seq->constraint.automaton != NULL)
+	{
+		append_forced(seq);
+		if (seq->no_logprobs && seq->state == DSV_STATE_DECODE)
+			seq->few = dsv_constraint_mask(&seq->constraint, vocab / FEW_SHARE);
+	}
 	else if (seq->nanswer == seq->max_tokens)
 		finish(seq, DSV_FINISH_LENGTH);
+	return DSV_OK;
+}
+
+void
+dsv_sequence_score(dsv_sequence *seq, const float *logits)
+{
+	const dsv_model *model = seq->engine->model;
+
+	dsv_score_take(&seq->score, seq->fed++, logits, model->config.language.vocab, model->special.eos);
+	if (seq->fed < seq->score.nnodes)
+		return;
+	dsv_score_end(&seq->score);
+	seq->finish = DSV_FINISH_STOP;
+	seq->state = DSV_STATE_DONE;
 }
 
 /* ---- what the caller sees ---- */
@@ -92,6 +202,12 @@ dsv_sequence_state(const dsv_sequence *seq)
 }
 
 void
+dsv_sequence_pause(dsv_sequence *seq, bool paused)
+{
+	seq->paused = paused;
+}
+
+void
 dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out)
 {
 	const dsv_config *config = &seq->engine->model->config;
@@ -111,8 +227,8 @@ dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out)
 			out->total = (int64_t) dsv_ceil_div(seq->nprompt - seq->cached, dsv_max(seq->chunk_max, 1)) * layers;
 			break;
 		default:
-			out->done = seq->nanswer;
-			out->total = seq->max_tokens;
+			out->done = seq->score.nnodes > 0 ? seq->fed : seq->nanswer;
+			out->total = seq->score.nnodes > 0 ? seq->score.nnodes : seq->max_tokens;
 	}
 }
 
@@ -135,7 +251,8 @@ dsv_sequence_result(dsv_sequence *seq)
 	r->text = seq->text.s;
 	seq->text.s[seq->text_end] = '\0';
 	r->tokens = seq->answer;
-	r->logprobs = seq->logprobs;
+	r->logprobs = seq->no_logprobs ? NULL : seq->logprobs;
+	r->forced = seq->forced;
 	r->ends = seq->ends;
 	r->ntokens = seq->nanswer;
 	r->finish = seq->finish;
@@ -146,6 +263,8 @@ dsv_sequence_result(dsv_sequence *seq)
 	r->usage.decode_ms = whole_us(seq->usage.decode_ms);
 	r->nimages = seq->nimages;
 	r->images = seq->image_infos;
+	r->candidates = seq->score.out;
+	r->ncandidates = seq->state == DSV_STATE_DONE ? seq->score.ncandidates : 0;
 	return r;
 }
 
@@ -165,6 +284,36 @@ dsv_sequence_cancel(dsv_sequence *seq)
 	seq->finish = DSV_FINISH_CANCELED;
 }
 
+/* ---- rewind ---- */
+
+/* Brings the constraint behind answer[0 .. n) and then the forced tokens; returns how many it
+ * could take. */
+static int
+replay(dsv_sequence *seq, int n, const int32_t *force, int nforce)
+{
+	int			i = 0;
+
+	dsv_constraint_reset(&seq->constraint);
+	while (i < n + nforce && dsv_constraint_take(&seq->constraint, i < n ? seq->answer[i] : force[i - n]))
+		i++;
+	return i;
+}
+
+static dsv_code
+rewind_constraint(dsv_sequence *seq, int keep, const int32_t *force, int nforce, dsv_error *err)
+{
+	int			taken;
+
+	if (seq->constraint.automaton == NULL)
+		return DSV_OK;
+	taken = replay(seq, keep, force, nforce);
+	if (taken == keep + nforce)
+		return DSV_OK;
+	if (taken < keep || replay(seq, seq->nanswer, NULL, 0) < seq->nanswer)
+		return fail_constraint(seq, err);
+	return dsv_fail(err, DSV_INPUT, "token %d is not what the grammar allows there", force[taken - keep]);
+}
+
 /*
  * The text is decoded again from the tokens that stay.  Pages need no care: positions behind
  * the prompt are never published, and the next step overwrites them in order.
@@ -173,8 +322,9 @@ dsv_code
 dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforce, dsv_error *err)
 {
 	int			vocab = seq->engine->model->config.language.vocab;
+	dsv_code	code;
 
-	if (seq->state != DSV_STATE_DECODE && seq->state != DSV_STATE_DONE)
+	if ((seq->state != DSV_STATE_DECODE && seq->state != DSV_STATE_DONE) || seq->score.nnodes > 0)
 		return dsv_fail(err, DSV_INPUT, "only a sequence with an answer can be rewound");
 	if (keep < 0 || keep > seq->nanswer || nforce < 0 || nforce >= seq->max_tokens - keep)
 		return dsv_fail(err, DSV_INPUT, "cannot rewind an answer of %d tokens to %d and add %d (limit %d)",
@@ -182,26 +332,25 @@ dsv_sequence_rewind(dsv_sequence *seq, int keep, const int32_t *force, int nforc
 	for (int i = 0; i < nforce; i++)
 		if (force[i] < 0 || force[i] >= vocab)
 			return dsv_fail(err, DSV_INPUT, "token %d is outside the vocabulary of %d", force[i], vocab);
+	code = rewind_constraint(seq, keep, force, nforce, err);
+	if (code != DSV_OK)
+		return code;
 	seq->text.len = seq->text_end = 0;
 	seq->decoder = (dsv_decoder) {{0}, 0};
+	seq->nanswer = keep;
 	for (int i = 0; i < nforce; i++)
-	{
-		seq->answer[keep + i] = force[i];
-		seq->logprobs[keep + i] = 0;
-	}
-	seq->nanswer = keep + nforce;
+		append(seq, force[i], 0, true);
 	for (int i = 0; i < seq->nanswer; i++)
 		add_text(seq, i);
 	dsv_sampler_rewind(&seq->sampler, seq->answer, seq->nanswer);
 	seq->finish = DSV_FINISH_NONE;
 	seq->state = DSV_STATE_DECODE;
+	seq->few = NULL;
 
 	/* the last token is fed again: its logits are gone */
 	seq->fed = dsv_max(dsv_min(dsv_min(seq->fed, keep), seq->nanswer - 1), 0);
-	if (seq->nanswer == 0)
-	{
-		memcpy(seq->logits, seq->prompt_logits, vocab * sizeof(float));
-		dsv_sequence_advance(seq);
-	}
-	return DSV_OK;
+	if (seq->nanswer > 0)
+		return DSV_OK;
+	memcpy(seq->logits, seq->prompt_logits, vocab * sizeof(float));
+	return dsv_sequence_advance(seq, err);
 }

@@ -120,15 +120,22 @@ dsv_sha256_end(dsv_sha256 *s, uint8_t out[32])
 }
 
 void
-dsv_sha256_hex(const void *data, size_t len, char out[65])
+dsv_sha256_of(const void *data, size_t len, uint8_t out[32])
 {
-	static const char digit[] = "0123456789abcdef";
 	dsv_sha256	s;
-	uint8_t		d[32];
 
 	dsv_sha256_init(&s);
 	dsv_sha256_add(&s, data, len);
-	dsv_sha256_end(&s, d);
+	dsv_sha256_end(&s, out);
+}
+
+void
+dsv_sha256_hex(const void *data, size_t len, char out[65])
+{
+	static const char digit[] = "0123456789abcdef";
+	uint8_t		d[32];
+
+	dsv_sha256_of(data, len, d);
 	for (int i = 0; i < 32; i++)
 	{
 		out[2 * i] = digit[d[i] >> 4];

@@ -18,5 +18,6 @@ typedef struct dsv_sha256
 void		dsv_sha256_init(dsv_sha256 *s);
 void		dsv_sha256_add(dsv_sha256 *s, const void *data, size_t len);
 void		dsv_sha256_end(dsv_sha256 *s, uint8_t out[32]);
+void		dsv_sha256_of(const void *data, size_t len, uint8_t out[32]);
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * step.c
- *		dsv_engine_step: one tile, one layer of a prefill, or one token for every decoding
- *		sequence.  Nothing is allocated here, and everything that outlives a step is in
+ *		dsv_engine_step: one tile, one layer of a prefill, or one pass for all decoding
+ *		sequences.  Nothing is allocated here, and everything that outlives a step is in
  *		the sequences and the pages.
  */
+#include <math.h>
 #include <string.h>
 
 #include "engine.h"
@@ -46,6 +47,8 @@ step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	int			u = seq->next_unique;
 	dsv_code	code;
 
+	/* another request may have been admitted under other settings since */
+	engine->compute.blas = seq->blas;
 	while (!seq->needed[u])
 		u++;
 	code = dsv_vision_run(&engine->compute, &model->config, &model->weights, &engine->vision,
@@ -117,9 +120,22 @@ output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *log
 	dsv_linear_run(&engine->compute, &head, h, hidden, rows, logits, head.w.rows, DSV_STORE_F32, false);
 }
 
+/* logits[vocab] behind the last token fed, or behind the prompt */
+static dsv_code
+take_logits(dsv_sequence *seq, const float *logits, dsv_error *err)
+{
+	if (seq->score.nnodes > 0)
+	{
+		dsv_sequence_score(seq, logits);
+		return DSV_OK;
+	}
+	memcpy(seq->logits, logits, seq->engine->model->config.language.vocab * sizeof(float));
+	return dsv_sequence_advance(seq, err);
+}
+
 /* The prompt is in the pages: its full pages get their names, its last row gives the first token. */
-static void
-end_prefill(dsv_engine *engine, dsv_sequence *seq)
+static dsv_code
+end_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 {
 	const dsv_config *config = &engine->model->config;
 	const float *last = seq->x + (size_t) (seq->chunk_rows - 1) * config->language.hidden;
@@ -127,11 +143,10 @@ end_prefill(dsv_engine *engine, dsv_sequence *seq)
 	if (seq->cacheable)
 		for (int i = seq->cached / DSV_KV_PAGE; i < seq->nprompt / DSV_KV_PAGE; i++)
 			dsv_kv_publish(&engine->kv, seq->pages[i], &seq->names[i]);
-	output_logits(engine, last, 1, engine->language.h, seq->logits);
+	output_logits(engine, last, 1, engine->language.h, seq->prompt_logits);
 	trace_rows(engine, DSV_TRACE_FINAL, config->language.layers, seq->nprompt - 1, 1, engine->language.h);
-	memcpy(seq->prompt_logits, seq->logits, config->language.vocab * sizeof(float));
 	seq->state = DSV_STATE_DECODE;
-	dsv_sequence_advance(seq);
+	return take_logits(seq, seq->prompt_logits, err);
 }
 
 static dsv_code
@@ -140,6 +155,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	double		start = dsv_now_ms();
 	dsv_segment segment;
 	dsv_pass	pass;
+	dsv_code	code = DSV_OK;
 
 	if (dsv_poll_canceled(engine->compute.poll))
 	{
@@ -158,7 +174,7 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	if (seq->layer == engine->model->config.language.layers)
 	{
 		if (seq->chunk_first + seq->chunk_rows == seq->nprompt)
-			end_prefill(engine, seq);
+			code = end_prefill(engine, seq, err);
 		else
 		{
 			seq->chunk_first += seq->chunk_rows;
@@ -166,27 +182,224 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 		}
 	}
 	seq->usage.prefill_ms += dsv_now_ms() - start;
-	return DSV_OK;
+	return code;
 }
 
-/* One position for each of the sequences: the first token of the answer that is not in the
- * pages yet (more than one waits only after a rewind that forced tokens). */
+/* ---- decode ---- */
+
+/*
+ * A pass over tokens that are not in the pages yet.  An answer has one, or more after a rewind
+ * that forced some, and only the last one's logits are asked for.  Candidates have the nodes of
+ * their tree, each a row whose logits are asked for; a branch overwrites the positions of the one
+ * before, which is why it is a segment of its own.
+ */
+typedef struct decode_pass
+{
+	dsv_sequence **seqs;
+	int			n;
+	int			take[DSV_MAX_SEQUENCES];	/* rows of each sequence */
+	int			rows;
+	dsv_segment segments[DSV_DECODE_ROWS];
+	int			nsegments;
+} decode_pass;
+
+static int
+pending_rows(const dsv_sequence *seq)
+{
+	return (seq->score.nnodes > 0 ? seq->score.nnodes : seq->nanswer) - seq->fed;
+}
+
+/* Token of the i-th pending row, and its position in the sequence */
+static int32_t
+pending_row(const dsv_sequence *seq, int i, int *position)
+{
+	if (seq->score.nnodes > 0)
+	{
+		const dsv_score_node *node = &seq->score.nodes[seq->fed + i];
+
+		*position = seq->nprompt + node->depth - 1;
+		return node->token;
+	}
+	*position = seq->nprompt + seq->fed + i;
+	return seq->answer[seq->fed + i];
+}
+
+/* One row each in turn while there is room: nobody waits for another's many. */
+static void
+share_rows(decode_pass *p)
+{
+	bool		more = true;
+
+	while (more && p->rows < DSV_DECODE_ROWS)
+	{
+		more = false;
+		for (int i = 0; i < p->n && p->rows < DSV_DECODE_ROWS; i++)
+			if (p->take[i] < pending_rows(p->seqs[i]))
+			{
+				p->take[i]++;
+				p->rows++;
+				more = true;
+			}
+	}
+}
+
+/* Rows at positions that follow each other are one segment. */
+static void
+embed_pending(dsv_engine *engine, decode_pass *p)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		int			next = -1;
+
+		for (int k = 0; k < p->take[i]; k++, row++)
+		{
+			int			position;
+			int32_t		token = pending_row(p->seqs[i], k, &position);
+
+			embed_token(engine, token, engine->decode_x + (size_t) row * hidden);
+			if (position != next)
+				p->segments[p->nsegments++] = (dsv_segment) {p->seqs[i]->pages, position, 0, row};
+			p->segments[p->nsegments - 1].rows++;
+			next = position + 1;
+		}
+	}
+}
+
+/* Moves the rows whose logits are asked for to the front; their sequences go to owner. */
+static int
+gather_rows(dsv_engine *engine, decode_pass *p, dsv_sequence **owner)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			row = 0;
+	int			n = 0;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		dsv_sequence *seq = p->seqs[i];
+		bool		all = seq->score.nnodes > 0;
+		bool		last = !all && p->take[i] == pending_rows(seq);
+
+		if (!all)
+			seq->fed += p->take[i];
+		for (int k = 0; k < p->take[i]; k++, row++)
+			if (all || (last && k == p->take[i] - 1))
+			{
+				memmove(engine->decode_x + (size_t) n * hidden, engine->decode_x + (size_t) row * hidden,
+						hidden * sizeof(float));
+				owner[n++] = seq;
+			}
+	}
+	return n;
+}
+
+/* ---- logits of few tokens ---- */
+
+#define FEW_WORDS 64			/* of the set, for one task */
+
+typedef struct few_job
+{
+	const dsv_matrix *w;
+	const float *h;
+	const uint32_t *few;
+	float	   *logits;
+} few_job;
+
+static void
+few_task(void *ud, int task, int worker)
+{
+	const few_job *job = ud;
+	int			end = dsv_min((task + 1) * FEW_WORDS, job->w->rows / 32 + 1);
+
+	for (int i = task * FEW_WORDS; i < end; i++)
+		for (uint32_t bits = job->few[i]; bits != 0; bits &= bits - 1)
+		{
+			int			id = i * 32 + __builtin_ctz(bits);
+
+			kern->gemm_nt(job->h, job->w->cols, dsv_matrix_row(job->w, id), job->w->dtype, job->w->cols, NULL,
+						  job->logits + id, 1, 1, 1, job->w->cols);
+		}
+}
+
+/* logits[vocab] of one row, -inf but for the tokens of a set: for those the same bits as
+ * output_logits() has. */
+static void
+few_logits(dsv_engine *engine, const float *x, const uint32_t *few, float *h, float *logits)
+{
+	const dsv_model *model = engine->model;
+	const dsv_matrix *w = &model->weights.lm_head;
+	few_job		job = {w, h, few, logits};
+	int			words = w->rows / 32 + 1;
+	double		tokens = 0;
+
+	for (int i = 0; i < w->rows; i++)
+		logits[i] = -INFINITY;
+	for (int i = 0; i < words; i++)
+		tokens += __builtin_popcount(few[i]);
+	dsv_rms_norm_rows(&engine->compute, x, w->cols, 1, w->cols, model->weights.final_norm,
+					  model->config.language.rms_eps, h, w->cols);
+	dsv_parallel(&engine->compute, dsv_ceil_div(words, FEW_WORDS), tokens * w->cols, few_task, &job);
+}
+
+/* Rows from the i-th on whose logits are computed together */
+static int
+rows_together(dsv_sequence **owner, int i, int n)
+{
+	int			rows = 1;
+
+	if (owner[i]->few == NULL)
+		while (i + rows < n && rows < DSV_LOGIT_ROWS && owner[i + rows]->few == NULL)
+			rows++;
+	return rows;
+}
+
+/* A sequence that fails here does not keep the others from going on. */
+static dsv_code
+advance_fed(dsv_engine *engine, decode_pass *p, dsv_error *err)
+{
+	int			hidden = engine->model->config.language.hidden;
+	int			vocab = engine->model->config.language.vocab;
+	dsv_sequence *owner[DSV_DECODE_ROWS];
+	int			n = gather_rows(engine, p, owner);
+	dsv_code	code = DSV_OK;
+	int			rows;
+
+	for (int i = 0; i < n; i += rows)
+	{
+		const float *x = engine->decode_x + (size_t) i * hidden;
+
+		rows = rows_together(owner, i, n);
+		if (owner[i]->few != NULL)
+			few_logits(engine, x, owner[i]->few, engine->language.h, engine->decode_logits);
+		else
+			output_logits(engine, x, rows, engine->language.h, engine->decode_logits);
+		for (int r = 0; r < rows; r++)
+		{
+			dsv_code	one = take_logits(owner[i + r], engine->decode_logits + (size_t) r * vocab,
+										  code == DSV_OK ? err : NULL);
+
+			if (code == DSV_OK)
+				code = one;
+		}
+	}
+	return code;
+}
+
 static dsv_code
 step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 {
-	const dsv_config *config = &engine->model->config;
-	int			hidden = config->language.hidden;
-	int			vocab = config->language.vocab;
 	double		start = dsv_now_ms();
-	dsv_segment segments[DSV_MAX_SEQUENCES];
-	dsv_pass	pass = {segments, n, n, engine->compute.mla != DSV_MLA_EXPANDED, engine->decode_x};
+	decode_pass p = {.seqs = seqs, .n = n};
+	dsv_pass	pass;
+	dsv_code	code;
 
-	for (int i = 0; i < n; i++)
-	{
-		embed_token(engine, seqs[i]->answer[seqs[i]->fed], engine->decode_x + (size_t) i * hidden);
-		segments[i] = (dsv_segment) {seqs[i]->pages, seqs[i]->nprompt + seqs[i]->fed, 1, i};
-	}
-	for (int layer = 0; layer < config->language.layers; layer++)
+	share_rows(&p);
+	embed_pending(engine, &p);
+	pass = (dsv_pass) {p.segments, p.nsegments, p.rows, engine->compute.mla != DSV_MLA_EXPANDED,
+	engine->decode_x};
+	for (int layer = 0; layer < engine->model->config.language.layers; layer++)
 	{
 		if (dsv_poll_canceled(engine->compute.poll))
 		{
@@ -196,22 +409,10 @@ step_decode(dsv_engine *engine, dsv_sequence **seqs, int n, dsv_error *err)
 		}
 		run_layer(engine, layer, &pass);
 	}
-	for (int i = 0; i < n; i += DSV_LOGIT_ROWS)
-	{
-		int			rows = dsv_min(DSV_LOGIT_ROWS, n - i);
-
-		output_logits(engine, engine->decode_x + (size_t) i * hidden, rows, engine->language.h,
-					  engine->decode_logits);
-		for (int r = 0; r < rows; r++)
-			memcpy(seqs[i + r]->logits, engine->decode_logits + (size_t) r * vocab, vocab * sizeof(float));
-	}
+	code = advance_fed(engine, &p, err);
 	for (int i = 0; i < n; i++)
-	{
-		if (++seqs[i]->fed == seqs[i]->nanswer)
-			dsv_sequence_advance(seqs[i]);
-		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) / n;
-	}
-	return DSV_OK;
+		seqs[i]->usage.decode_ms += (dsv_now_ms() - start) * p.take[i] / p.rows;
+	return code;
 }
 
 /* ---- scheduling ---- */
@@ -220,7 +421,7 @@ bool
 dsv_engine_runnable(const dsv_engine *engine)
 {
 	for (const dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
-		if (s->state < DSV_STATE_DONE)
+		if (s->state < DSV_STATE_DONE && !s->paused)
 			return true;
 	return false;
 }
@@ -235,6 +436,8 @@ dsv_engine_step(dsv_engine *engine, dsv_error *err)
 
 	for (dsv_sequence *s = engine->sequences; s != NULL; s = s->next)
 	{
+		if (s->paused)
+			continue;
 		if (s->state == DSV_STATE_DECODE)
 			decoding[n++] = s;
 		else if (s->state < DSV_STATE_DECODE && starting == NULL)
@@ -248,6 +451,8 @@ dsv_engine_step(dsv_engine *engine, dsv_error *err)
 	/* the processor level was changed: what is computed now must not get names of before */
 	if (starting->kernels != kern)
 		starting->cacheable = false;
+	if (starting->state == DSV_STATE_WAITING)
+		dsv_sequence_find_cached(starting);
 	starting->state = starting->vision_done < starting->vision_total ? DSV_STATE_VISION : DSV_STATE_PREFILL;
 	if (starting->state == DSV_STATE_VISION)
 		return step_vision(engine, starting, err);

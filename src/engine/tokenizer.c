@@ -21,6 +21,12 @@ dsv_tokenizer_size(const dsv_tokenizer *tok)
 }
 
 bool
+dsv_tokenizer_is_added(const dsv_tokenizer *tok, int32_t id)
+{
+	return id >= 0 && id < tok->size && tok->tokens[id].added;
+}
+
+bool
 dsv_tokenizer_is_special(const dsv_tokenizer *tok, int32_t id)
 {
 	return id >= 0 && id < tok->size && tok->tokens[id].special;

@@ -44,6 +44,9 @@ int			dsv_tokenizer_size(const dsv_tokenizer *tok);
 /* Id of an added token, -1 when there is none of that content. */
 int32_t		dsv_tokenizer_added(const dsv_tokenizer *tok, const char *content);
 
+/* A token that is found in special spans only and never made by merges. */
+bool		dsv_tokenizer_is_added(const dsv_tokenizer *tok, int32_t id);
+
 /* An added token marked special in the file. */
 bool		dsv_tokenizer_is_special(const dsv_tokenizer *tok, int32_t id);
 

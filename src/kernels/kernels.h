@@ -23,6 +23,8 @@
 #include <stdint.h>
 
 #define KERN_ROPE_MAX 1024		/* numbers that rope takes at once */
+#define KERN_PIXEL_BITS 22		/* behind the point, in weights of pixels */
+#define KERN_PIXEL_SLACK 16
 
 typedef enum kern_dtype
 {
@@ -129,6 +131,17 @@ typedef struct kern_table
 	 * (i, i + d/2), or with interleaved pairs (2i, 2i + 1) whose result is stored as
 	 * [firsts | seconds]: (a, b) -> (a cos - b sin, b cos + a sin) */
 	void		(*rope) (float *x, const float *cosine, const float *sine, int d, bool interleaved);
+
+	/* y[n, 3]: each the sum of the count[i] pixels of x[., 3] from first[i] on, weighted by
+	 * weight[i, .] (row stride ldw) in fixed point of KERN_PIXEL_BITS bits, plus one half, cut to
+	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits.  Behind the count[i] weights
+	 * there are zeros up to a multiple of 4, and behind the last of the pixels KERN_PIXEL_SLACK bytes
+	 * that may be read. */
+	void		(*weigh_pixels) (const uint8_t *x, const int *first, const int *count, const int32_t *weight,
+								 size_t ldw, uint8_t *y, int n);
+
+	/* sum[n] += f * x */
+	void		(*add_bytes) (const uint8_t *x, int32_t f, int32_t *sum, int n);
 } kern_table;
 
 typedef enum kern_level

@@ -135,6 +135,22 @@ sum_lanes(const vf acc[PARTS])
 	return _mm256_cvtss_f32(sum_quads(a));
 }
 
+#define HAVE_WEIGHTED_PIXELS
+
+INLINE vi
+weighted_pixels(const uint8_t *p, const int32_t *w)
+{
+	const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+	const __m256i low = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+	const __m256i high = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
+	__m128i		pixels = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *) p), apart);
+	__m256i		weights = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *) w));
+
+	return (vi) _mm256_mullo_epi32(_mm256_cvtepu8_epi32(pixels), _mm256_permutevar8x32_epi32(weights, low)) +
+		(vi) _mm256_mullo_epi32(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(pixels, pixels)),
+								_mm256_permutevar8x32_epi32(weights, high));
+}
+
 #include "kernels_body.h"
 
 #endif							/* __x86_64__ */

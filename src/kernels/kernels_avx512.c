@@ -140,6 +140,19 @@ sum_lanes(const vf acc[PARTS])
 	return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
+#define HAVE_WEIGHTED_PIXELS
+
+INLINE vi
+weighted_pixels(const uint8_t *p, const int32_t *w)
+{
+	const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+	const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+	__m128i		pixels = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *) p), apart);
+	__m512i		weights = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *) w));
+
+	return (vi) _mm512_mullo_epi32(_mm512_cvtepu8_epi32(pixels), _mm512_permutexvar_epi32(spread, weights));
+}
+
 #include "kernels_body.h"
 
 #endif							/* __x86_64__ */

@@ -940,6 +940,59 @@ kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ld
 	}
 }
 
+/* ---- pixels ---- */
+
+INLINE uint8_t
+clip_pixel(int32_t sum)
+{
+	sum >>= KERN_PIXEL_BITS;
+	return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
+}
+
+static void
+kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
+				  const int32_t *restrict weight, size_t ldw,
+				  uint8_t *restrict y, int n)
+{
+	for (int i = 0; i < n; i++, weight += ldw, y += 3)
+	{
+		const uint8_t *p = x + 3 * (size_t) first[i];
+		int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
+		int32_t		green = red;
+		int32_t		blue = red;
+
+#ifdef HAVE_WEIGHTED_PIXELS
+		vi			sum = {0};
+
+		for (int k = 0; k < count[i]; k += 4, p += 12)
+			sum += weighted_pixels(p, weight + k);
+		for (int l = 0; l < VL; l += 4)
+		{
+			red += sum[l];
+			green += sum[l + 1];
+			blue += sum[l + 2];
+		}
+#else
+		for (int k = 0; k < count[i]; k++, p += 3)
+		{
+			red += p[0] * weight[k];
+			green += p[1] * weight[k];
+			blue += p[2] * weight[k];
+		}
+#endif
+		y[0] = clip_pixel(red);
+		y[1] = clip_pixel(green);
+		y[2] = clip_pixel(blue);
+	}
+}
+
+static void
+kern_add_bytes(const uint8_t *restrict x, int32_t f, int32_t *restrict sum, int n)
+{
+	for (int i = 0; i < n; i++)
+		sum[i] += x[i] * f;
+}
+
 const kern_table TABLE = {
 	.name = TABLE_NAME,
 	.gemm_nt = kern_gemm_nt,
@@ -960,4 +1013,6 @@ const kern_table TABLE = {
 	.silu_mul = kern_silu_mul,
 	.sigmoid = kern_sigmoid,
 	.rope = kern_rope,
+	.weigh_pixels = kern_weigh_pixels,
+	.add_bytes = kern_add_bytes,
 };

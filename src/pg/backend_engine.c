@@ -2,6 +2,10 @@
  * backend_engine.c
  *		Open models, their engines, and what the engine may call: memory and the poll.
  *
+ * A call that is suspended between two rows of a stream keeps its model pinned.  Whatever
+ * would close a pinned model only marks it: no later call finds it, and the last pin
+ * closes it.
+ *
  * The engine never sees an error of PostgreSQL: its allocator returns NULL, its poll looks
  * at flags.  Threads are joined before the backend leaves shared memory.
  */
@@ -13,7 +17,6 @@
 #include "progress.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 /* Two, so that comparing two models in one query does not reopen them row by row */
 #define MAX_OPEN 2
@@ -29,6 +32,8 @@ struct BackendModel
 	int			precision;		/* of the engine */
 	int			kv_memory;
 	uint64		last_used;
+	int			pins;
+	bool		doomed;			/* to be closed by the last pin */
 };
 
 static BackendModel open_models[MAX_OPEN];
@@ -36,77 +41,81 @@ static uint64 use_counter;
 
 /* ---- what the engine is given ---- */
 
-static void *
-engine_alloc(void *ud, size_t size)
+void *
+ContextAlloc(void *ud, size_t size)
 {
 	if (size > MaxAllocHugeSize)
 		return NULL;
 	return MemoryContextAllocExtended((MemoryContext) ud, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 }
 
-static void
-engine_free(void *ud, void *ptr)
+void
+ContextFree(void *ud, void *ptr)
 {
 	pfree(ptr);
 }
 
-static struct
+static EngineWatch *watched;
+
+static bool
+poll_flags(void *ud)
 {
-	bool		has_deadline;
-	bool		timed_out;
-	TimestampTz deadline;
-	dsv_sequence *seq;
-}			watched;
+	return QueryCancelPending || ProcDiePending;
+}
+
+const dsv_poll InterruptPoll = {poll_flags, NULL};
+
+void
+ReportHelperError(const dsv_error *err)
+{
+	if (err->code == DSV_CANCELED)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
+	}
+	ReportEngineError(err);
+}
 
 /* Looks at flags and a clock, nothing that could raise an error through the engine. */
 static bool
 poll_interrupts(void *ud)
 {
-	if (watched.seq != NULL)
+	if (watched == NULL)
+		return false;
+	if (watched->seq != NULL)
 	{
 		dsv_progress progress;
 
-		dsv_sequence_progress(watched.seq, &progress);
+		dsv_sequence_progress(watched->seq, &progress);
 		ProgressUpdate(&progress);
 	}
 	if (QueryCancelPending || ProcDiePending)
 		return true;
-	if (watched.has_deadline && GetCurrentTimestamp() >= watched.deadline)
-		watched.timed_out = true;
-	return watched.timed_out;
+	if (watched->deadline != 0 && GetCurrentTimestamp() >= watched->deadline)
+		watched->timed_out = true;
+	return watched->timed_out;
 }
 
 void
-PollStart(int timeout_ms)
+WatchEngine(EngineWatch *watch)
 {
-	watched.seq = NULL;
-	watched.timed_out = false;
-	watched.has_deadline = timeout_ms > 0;
-	if (watched.has_deadline)
-		watched.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	if (watch != NULL)
+		pgstat_report_wait_start(InferenceWaitEvent());
+	else
+		pgstat_report_wait_end();
+	watched = watch;
 }
 
 void
-PollWatch(dsv_sequence *seq)
+RaiseCancel(const EngineWatch *watch)
 {
-	watched.seq = seq;
-}
-
-void
-PollEnd(void)
-{
-	watched.seq = NULL;
-	watched.has_deadline = false;
-}
-
-void
-RaiseCancel(void)
-{
-	if (!watched.timed_out)
+	if (!watch->timed_out)
 		CHECK_FOR_INTERRUPTS();
 	ereport(ERROR,
 			(errcode(ERRCODE_QUERY_CANCELED),
-			 watched.timed_out ? errmsg("canceling inference due to option \"timeout_ms\"") :
+			 watch->timed_out ? errmsg("canceling inference due to option \"timeout_ms\"") :
 			 errmsg("canceling inference due to user request")));
 	pg_unreachable();
 }
@@ -139,19 +148,51 @@ close_slot(BackendModel *slot)
 	memset(slot, 0, sizeof(*slot));
 }
 
+/* False when it is pinned: then it will be closed later, and is no longer found. */
+static bool
+close_or_doom(BackendModel *slot)
+{
+	slot->doomed = slot->pins > 0;
+	if (slot->doomed)
+		return false;
+	close_slot(slot);
+	return true;
+}
+
+void
+PinBackendModel(BackendModel *backend)
+{
+	backend->pins++;
+}
+
+void
+UnpinBackendModel(BackendModel *backend)
+{
+	if (--backend->pins == 0 && backend->doomed)
+		close_slot(backend);
+}
+
 int
-UnloadBackendModels(const char *name)
+UnloadBackendModels(const char *name, int *kept)
 {
 	int			closed = 0;
+	int			pinned = 0;
 
 	for (int i = 0; i < MAX_OPEN; i++)
-		if (open_models[i].context != NULL && (name == NULL || strcmp(open_models[i].name, name) == 0))
-		{
-			close_slot(&open_models[i]);
+	{
+		BackendModel *s = &open_models[i];
+
+		if (s->context == NULL || (name != NULL && strcmp(s->name, name) != 0))
+			continue;
+		if (close_or_doom(s))
 			closed++;
-		}
+		else
+			pinned++;
+	}
 	if (name == NULL)
 		dsv_shutdown();
+	if (kept != NULL)
+		*kept = pinned;
 	return closed;
 }
 
@@ -219,22 +260,41 @@ check_digest(const ModelEntry *entry, BackendModel *slot)
 	RaiseOtherFiles(entry);
 }
 
+/* A free slot, or the one that was not used for longest */
+static BackendModel *
+slot_to_use(const ModelEntry *entry)
+{
+	BackendModel *slot = NULL;
+
+	for (int i = 0; i < MAX_OPEN; i++)
+	{
+		BackendModel *s = &open_models[i];
+
+		if (s->pins == 0 && (slot == NULL || s->last_used < slot->last_used))
+			slot = s;
+	}
+	if (slot == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot open model \"%s\" while %d others are at work", entry->name, MAX_OPEN),
+				 errhint("Close the cursors that read answers of other models.")));
+	return slot;
+}
+
 static BackendModel *
 open_slot(const ModelEntry *entry)
 {
-	BackendModel *slot = &open_models[0];
+	BackendModel *slot;
 	BackendModel opened = {0};
 	dsv_error	err;
 
 	StopWorkersAtExit();
-	for (int i = 1; i < MAX_OPEN; i++)
-		if (open_models[i].last_used < slot->last_used)
-			slot = &open_models[i];
+	slot = slot_to_use(entry);
 	if (slot->context != NULL)
 		close_slot(slot);
 	/* what can be raised is raised before the slot is in use */
 	opened.context = AllocSetContextCreate(CurrentMemoryContext, "dsvl2 model", ALLOCSET_DEFAULT_SIZES);
-	opened.mem = (dsv_mem) {engine_alloc, engine_free, opened.context};
+	opened.mem = (dsv_mem) {ContextAlloc, ContextFree, opened.context};
 	strlcpy(opened.name, entry->name, NAMEDATALEN);
 	opened.path = MemoryContextStrdup(opened.context, entry->path);
 	if (dsv_model_open(ModelFile(entry), &opened.mem, &opened.model, &err) != DSV_OK)
@@ -254,12 +314,12 @@ OpenBackendModel(const ModelEntry *entry)
 	{
 		BackendModel *s = &open_models[i];
 
-		if (s->context == NULL || strcmp(s->name, entry->name) != 0)
+		if (s->context == NULL || s->doomed || strcmp(s->name, entry->name) != 0)
 			continue;
 		/* dropped and registered anew since */
 		if (strcmp(s->path, entry->path) != 0 ||
 			(!entry->builtin && strcmp(dsv_model_get_info(s->model)->digest, entry->digest) != 0))
-			close_slot(s);
+			close_or_doom(s);
 		else
 			slot = s;
 	}
@@ -290,7 +350,13 @@ GetBackendEngine(BackendModel *backend)
 	};
 	dsv_error	err;
 
-	if (backend->engine != NULL &&
+	if (backend->engine != NULL && backend->pins > 0 && backend->precision != SettingPrecision)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot change dsvl2.precision while model \"%s\" is at work", backend->name),
+				 errhint("Close the cursors that read its answers.")));
+	/* other memory can wait until nothing is in it */
+	if (backend->engine != NULL && backend->pins == 0 &&
 		(backend->precision != SettingPrecision || backend->kv_memory != SettingKvMemory))
 	{
 		dsv_engine_destroy(backend->engine);

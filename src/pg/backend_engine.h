@@ -13,6 +13,7 @@
 
 #include "../engine/dsv.h"
 #include "model_catalog.h"
+#include "utils/timestamp.h"
 
 typedef struct BackendModel BackendModel;
 
@@ -31,16 +32,38 @@ dsv_model  *OpenFolder(const char *folder);
 /* To be called before anything starts worker threads */
 void		StopWorkersAtExit(void);
 
-/* Closes all (or those of one name); returns how many. */
-int			UnloadBackendModels(const char *name);
+/* A pinned model and its engine stay open until the last pin is gone, whatever is unloaded or
+ * dropped meanwhile; unpinning raises nothing. */
+void		PinBackendModel(BackendModel *backend);
+void		UnpinBackendModel(BackendModel *backend);
+
+/* Closes all (or those of one name); returns how many.  Pinned ones, which *kept (may be NULL)
+ * counts, are closed when their last pin is gone. */
+int			UnloadBackendModels(const char *name, int *kept);
 bool		BackendModelIsOpen(const char *name);
 
-/* What the engine's poll callback watches while a call runs */
-void		PollStart(int timeout_ms);
-void		PollWatch(dsv_sequence *seq);
-void		PollEnd(void);
+/* What the engine is given: memory of a context (ud), NULL when there is none, never an error */
+void	   *ContextAlloc(void *ud, size_t size);
+void		ContextFree(void *ud, void *ptr);
 
-/* After DSV_CANCELED: raises the interrupt that was pending, or the call's own timeout. */
-void		RaiseCancel(void) __attribute__((noreturn));
+/* For work without a model: stops it when an interrupt is pending */
+extern const dsv_poll InterruptPoll;
+
+/* After an error of such work: raises the interrupt, or the error. */
+void		ReportHelperError(const dsv_error *err) __attribute__((noreturn));
+
+/* What the engine's poll callback looks at while the engine works */
+typedef struct EngineWatch
+{
+	dsv_sequence *seq;			/* that vl_stat_activity shows, or NULL */
+	TimestampTz deadline;		/* 0 = none */
+	bool		timed_out;
+} EngineWatch;
+
+/* To be called around submit and each step; NULL ends the watch. */
+void		WatchEngine(EngineWatch *watch);
+
+/* After DSV_CANCELED: raises the interrupt that was pending, or that the time was over. */
+void		RaiseCancel(const EngineWatch *watch) __attribute__((noreturn));
 
 #endif

@@ -7,7 +7,7 @@
 #include "../engine/dsv.h"
 #include "guc.h"
 #include "memo.h"
-#include "progress.h"
+#include "shmem.h"
 
 DSVL2_MODULE_MAGIC;
 
@@ -17,6 +17,6 @@ void
 _PG_init(void)
 {
 	DefineSettings();
-	RequestProgressMemory();
+	RequestSharedMemory();
 	RegisterMemoCallbacks();
 }

@@ -94,7 +94,9 @@ void
 VlErrorSet(VlError *error, int sqlerrcode, const char *message, const char *hint)
 {
 	error->sqlerrcode = sqlerrcode;
-	strlcpy(error->message, message, sizeof(error->message));
+	/* names may be long; a character is not cut in two */
+	strlcpy(error->message, message,
+			pg_mbcliplen(message, strlen(message), sizeof(error->message) - 1) + 1);
 	strlcpy(error->hint, hint, sizeof(error->hint));
 	error->detail[0] = '\0';
 }

@@ -5,10 +5,11 @@
 #include "compat.h"
 
 #include "catalog/pg_type.h"
+#include "decide.h"
 #include "funcapi.h"
 #include "infer.h"
 #include "memo.h"
-#include "near_miss.h"
+#include "task_call.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -30,10 +31,7 @@ answer(FunctionCallInfo fcinfo, const InferCall *call)
 		ReportRowError(call, result, &error);
 		PG_RETURN_NULL();
 	}
-	if (result->finish == DSV_FINISH_LENGTH && !result->from_memo)
-		ereport(NOTICE,
-				(errmsg("the answer was cut off after %d tokens", result->ntokens),
-				 errhint("Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.")));
+	ReportTruncation(result);
 	PG_RETURN_TEXT_P(TrimmedAnswer(result));
 }
 
@@ -123,28 +121,6 @@ vl_ask_multi(PG_FUNCTION_ARGS)
 
 /* ---- vl_run ---- */
 
-static dsv_task
-task_argument(FunctionCallInfo fcinfo)
-{
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	dsv_task	task;
-	NearMiss	near;
-	char	   *hint;
-
-	if (ParseTask(name, &task))
-		return task;
-	NearMissStart(&near, name);
-	for (int i = 0; i < DSV_TASK_COUNT; i++)
-		NearMissTry(&near, dsv_task_name(i));
-	hint = NearMissHint(&near);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown task \"%s\"", name),
-			 errhint("%s", hint != NULL ? hint :
-					 "The tasks are ocr, markdown, describe, ask, ground and ground_answer.")));
-	return DSV_TASK_COUNT;
-}
-
 static Datum
 logprob_array(const InferResult *result)
 {
@@ -181,6 +157,21 @@ enum
 	R_ERROR,
 	R_COLUMNS
 };
+
+/* What was chosen, and its probability even where the choice is withheld */
+static void
+put_choice(const InferCall *call, const InferResult *r, const VlError *error, Datum *values, bool *nulls)
+{
+	nulls[R_VALUE] = nulls[R_SCORE] = error->sqlerrcode != 0;
+	if (error->sqlerrcode == 0)
+	{
+		float4	   *scores = CandidateScores(call, r);
+		int			best = BestCandidate(call, scores, &nulls[R_VALUE]);
+
+		values[R_VALUE] = PointerGetDatum(CandidateName(call, best));
+		values[R_SCORE] = Float4GetDatum(scores[best]);
+	}
+}
 
 /* error: what the other functions would raise.  A truncated value is there beside it. */
 static Datum
@@ -219,6 +210,8 @@ result_row(FunctionCallInfo fcinfo, const InferCall *call, const InferResult *r,
 		values[R_LOGPROBS] = logprob_array(r);
 	if (!nulls[R_SCORE])
 		values[R_SCORE] = Float4GetDatum(AnswerScore(r, 0, r->len));
+	if (call->ncandidates > 0)
+		put_choice(call, r, error, values, nulls);
 	if (!nulls[R_ERROR])
 	{
 		values[R_ERROR_CODE] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
@@ -232,32 +225,20 @@ Datum
 vl_run(PG_FUNCTION_ARGS)
 {
 	InferCall	call;
-	dsv_task	task;
 	bytea	   *image;
 	InferResult *result;
 	VlError		error;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	task = task_argument(fcinfo);
-	if (!PG_ARGISNULL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("fields are not supported by the task \"%s\"", dsv_task_name(task))));
-	if (task == DSV_TASK_ASK || task == DSV_TASK_GROUND || task == DSV_TASK_GROUND_ANSWER)
-	{
-		if (PG_ARGISNULL(2))
-			PG_RETURN_NULL();
-	}
-	else if (!PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the task \"%s\" takes no prompt", dsv_task_name(task))));
-	ReadCall(fcinfo, task, 4, &call);
+	ReadCall(fcinfo, TaskByName(text_to_cstring(PG_GETARG_TEXT_PP(0))), 4, &call);
+	SetTaskArguments(&call, PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2),
+					 PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
+	if ((call.prompt == NULL && TaskNeedsPrompt(call.task)) || (PG_ARGISNULL(3) && TaskNeedsFields(call.task)))
+		PG_RETURN_NULL();
 	image = PG_GETARG_BYTEA_PP(1);
 	call.images = &image;
 	call.nimages = 1;
-	call.prompt = PG_ARGISNULL(2) ? NULL : Utf8Argument(fcinfo, 2);
 	result = Infer(&call);
 	if (FindRowError(&call, result, &error))
 		Counters.row_errors++;

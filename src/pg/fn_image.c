@@ -4,6 +4,7 @@
  */
 #include "compat.h"
 
+#include "backend_engine.h"
 #include "error_report.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
@@ -29,8 +30,8 @@ vl_image_info(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vl_image_info must return a row");
-	if (dsv_image_probe(VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image), NULL, &info, &err) != DSV_OK)
-		ReportEngineError(&err);
+	if (dsv_image_probe(VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image), NULL, &InterruptPoll, &info, &err) != DSV_OK)
+		ReportHelperError(&err);
 	turned = info.orientation >= 5;
 	dsv_image_layout(NULL, turned ? info.height : info.width, turned ? info.width : info.height, 0, true,
 					 &cols, &rows, &tokens);

@@ -63,8 +63,10 @@ image_tokens(const dsv_model *model, bytea *image)
 	int			rows;
 	int			tokens;
 
-	if (dsv_image_probe(VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image), &options, &info, &err) != DSV_OK)
-		ReportEngineError(&err);
+	if (dsv_image_probe(VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image), &options, &InterruptPoll, &info,
+						&err) != DSV_OK ||
+		dsv_image_check_pages(info.pages, 0, &err) != DSV_OK)
+		ReportHelperError(&err);
 	turned = SettingExifOrientation && info.orientation >= 5;
 	dsv_image_layout(model, turned ? info.height : info.width, turned ? info.width : info.height, 0, true,
 					 &cols, &rows, &tokens);

@@ -115,7 +115,7 @@ vl_register_model(PG_FUNCTION_ARGS)
 	path = absolute_folder(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	info = look_at(ModelFolder(path));
 	/* before a long work for nothing; what is registered meanwhile is noticed below */
-	if (ModelNameIsTaken(ExtensionSchema(fcinfo), name))
+	if (FindModel(ExtensionSchema(fcinfo), name) != NULL)
 		raise_name_taken(name);
 	if (info.packed && quant != DSV_QUANT_BF16 && quant != info.quant)
 		ereport(ERROR,
@@ -174,7 +174,7 @@ vl_drop_model(PG_FUNCTION_ARGS)
 					 errmsg("model \"%s\" comes with dsvl2 and cannot be dropped", name)));
 		WriteCatalog(schema, "DELETE FROM %s.vl_model WHERE name OPERATOR(pg_catalog.=) $1", 1, args);
 	}
-	UnloadBackendModels(name);
+	UnloadBackendModels(name, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -227,7 +227,15 @@ vl_prewarm(PG_FUNCTION_ARGS)
 Datum
 vl_unload(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(UnloadBackendModels(NULL));
+	int			kept;
+	int			closed = UnloadBackendModels(NULL, &kept);
+
+	if (kept > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d model is at work and will be closed afterwards",
+							   "%d models are at work and will be closed afterwards", kept, kept),
+				 errhint("Close the cursors that read their answers.")));
+	PG_RETURN_INT32(closed);
 }
 
 /* For the view: dsvl2.default_model, which is unknown to SQL before the library is loaded */

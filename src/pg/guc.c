@@ -24,6 +24,8 @@ char	   *SettingModelDir;
 char	   *SettingPackDir;
 bool		SettingExifOrientation = true;
 bool		SettingLogUsage = false;
+int			SettingMaxCallsPerStatement = 0;
+int			SettingStatMax = 1000;
 
 static const struct config_enum_entry cpu_levels[] = {
 	{"auto", DSV_CPU_AUTO, false},
@@ -90,6 +92,23 @@ define_model_settings(void)
 							NULL, NULL, NULL);
 }
 
+static void
+define_observation_settings(void)
+{
+	DefineCustomBoolVariable("dsvl2.log_usage",
+							 "Writes tokens and times of every inference to the server log.", NULL,
+							 &SettingLogUsage, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dsvl2.max_calls_per_statement",
+							"Inferences of a statement at most.", "0 turns the limit off.",
+							&SettingMaxCallsPerStatement, 0, 0, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	/* shared memory has a size from the start */
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("dsvl2.stat_max",
+								"Entries of vl_stat at most.",
+								"The one used least recently is added to the row of the rest.",
+								&SettingStatMax, 1000, 10, 100000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
 void
 DefineSettings(void)
 {
@@ -117,8 +136,6 @@ DefineSettings(void)
 	DefineCustomBoolVariable("dsvl2.exif_orientation",
 							 "Turns images as their EXIF orientation says.", NULL,
 							 &SettingExifOrientation, true, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("dsvl2.log_usage",
-							 "Writes tokens and times of every inference to the server log.", NULL,
-							 &SettingLogUsage, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	define_observation_settings();
 	MarkGUCPrefixReserved("dsvl2");
 }

@@ -28,6 +28,8 @@ extern char *SettingModelDir;
 extern char *SettingPackDir;	/* "" = the folder dsvl2 of the data directory */
 extern bool SettingExifOrientation;
 extern bool SettingLogUsage;
+extern int	SettingMaxCallsPerStatement;	/* 0 = no limit */
+extern int	SettingStatMax;
 
 void		DefineSettings(void);
 

@@ -1,20 +1,16 @@
 /*
  * infer.c
- *		Prompt, memo, engine, result.
- *
- * Between steps no frame of the engine is on the stack, so interrupts may be processed
- * there; inside a step the poll callback only looks.  Whatever is raised on the way, the
- * sequence is released.
+ *		Both ends of a call: from SQL arguments to the engine's request, from a result to an
+ *		answer.  What is between is infer_job.c.
  */
 #include "infer.h"
 
 #include <math.h>
 
-#include "backend_engine.h"
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "memo.h"
-#include "progress.h"
+#include "table.h"
 #include "utils/builtins.h"
 
 /* A millisecond or a few of hashing */
@@ -41,7 +37,7 @@ ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall *call)
 	call->task = task;
 	call->model = ResolveModel(ExtensionSchema(fcinfo), PG_ARGISNULL(model_arg) ? NULL :
 							   text_to_cstring(PG_GETARG_TEXT_PP(model_arg)));
-	ReadOptions(options, &call->options);
+	ReadOptions(options, task, &call->options);
 }
 
 char *
@@ -74,6 +70,7 @@ CopyInferResult(const InferResult *result, MemoryContext context)
 	*copy = *result;
 	copy->text = copy_bytes(result->text, result->len, context);
 	copy->logprobs = copy_bytes(result->logprobs, result->ntokens * sizeof(float), context);
+	copy->forced = copy_bytes(result->forced, result->ntokens * sizeof(bool), context);
 	copy->ends = copy_bytes(result->ends, result->ntokens * sizeof(int32), context);
 	copy->images = copy_bytes(result->images, result->nimages * sizeof(dsv_image_info), context);
 	copy->candidates = copy_bytes(result->candidates, result->ncandidates * sizeof(dsv_candidate), context);
@@ -85,6 +82,7 @@ FreeInferResult(InferResult *result)
 {
 	pfree(result->text);
 	pfree(result->logprobs);
+	pfree(result->forced);
 	pfree(result->ends);
 	pfree(result->images);
 	pfree(result->candidates);
@@ -94,40 +92,8 @@ FreeInferResult(InferResult *result)
 Size
 InferResultSize(const InferResult *result)
 {
-	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(int32)) +
+	return sizeof(*result) + result->len + result->ntokens * (sizeof(float) + sizeof(bool) + sizeof(int32)) +
 		result->nimages * sizeof(dsv_image_info) + result->ncandidates * sizeof(dsv_candidate) + 128;
-}
-
-static InferResult *
-row_error_result(BackendModel *backend, const VlError *error)
-{
-	InferResult empty = {.error = *error, .text = ""};
-
-	strlcpy(empty.digest, dsv_model_get_info(GetBackendModel(backend))->digest, sizeof(empty.digest));
-	return CopyInferResult(&empty, CurrentMemoryContext);
-}
-
-static InferResult *
-sequence_result(const InferCall *call, BackendModel *backend, dsv_sequence *seq)
-{
-	const dsv_result *r = dsv_sequence_result(seq);
-	InferResult result = {
-		.text = (char *) r->text,
-		.len = r->len,
-		.finish = r->finish,
-		.usage = r->usage,
-		.ntokens = r->ntokens,
-		.logprobs = (float *) r->logprobs,
-		.ends = (int32 *) r->ends,
-		.nimages = r->nimages,
-		.images = (dsv_image_info *) r->images,
-		.ncandidates = r->ncandidates,
-		.candidates = (dsv_candidate *) r->candidates,
-		.oriented = !call->options.image.ignore_exif && !call->options.image.reference_decode,
-	};
-
-	strlcpy(result.digest, dsv_model_get_info(GetBackendModel(backend))->digest, sizeof(result.digest));
-	return CopyInferResult(&result, CurrentMemoryContext);
 }
 
 /* ---- the prompt ---- */
@@ -265,13 +231,13 @@ append_digest(StringInfo s, const bytea *image)
 }
 
 /* Everything that decides the answer; strings go in with their length. */
-static void
-make_key(const InferCall *call, BackendModel *backend, const char *task_prompt, MemoKey *key)
+void
+MakeInferKey(const InferCall *call, const dsv_model_info *info, const char *task_prompt, char hex[65])
 {
 	StringInfoData s;
 
 	initStringInfo(&s);
-	appendStringInfo(&s, "%s %d %d %d %d ", dsv_model_get_info(GetBackendModel(backend))->digest,
+	appendStringInfo(&s, "%s %d %d %d %d ", info->digest,
 					 call->task, SettingPrecision, (int) dsv_cpu_current(), call->place_images);
 	appendStringInfo(&s, "%zu:%s ", strlen(task_prompt), task_prompt);
 	if (call->prompt != NULL)
@@ -283,113 +249,8 @@ make_key(const InferCall *call, BackendModel *backend, const char *task_prompt, 
 	AppendOptionsKey(&s, &call->options);
 	for (int i = 0; i < call->nimages; i++)
 		append_digest(&s, call->images[i]);
-	dsv_sha256_hex(s.data, s.len, key->hex);
+	dsv_sha256_hex(s.data, s.len, hex);
 	pfree(s.data);
-}
-
-/* ---- the run ---- */
-
-/* Returns row errors, raises others. */
-static VlError
-row_error(const dsv_error *err)
-{
-	VlError		error;
-
-	if (err->code == DSV_CANCELED)
-		RaiseCancel();
-	VlErrorFromEngine(&error, err);
-	if (!VlErrorIsRow(&error))
-		VlErrorReport(&error, ERROR);
-	return error;
-}
-
-static void
-log_usage(const InferCall *call, const dsv_usage *u)
-{
-	if (!SettingLogUsage)
-		return;
-	ereport(LOG,
-			(errmsg("dsvl2: task \"%s\" by model \"%s\"", dsv_task_name(call->task), call->model->name),
-			 errdetail("%d tokens of prompt (%d of images, %d cached), %d of answer, %d tiles; "
-					   "image %.1f ms, vision %.1f ms, prefill %.1f ms, decode %.1f ms.",
-					   u->prompt_tokens, u->image_tokens, u->cached_tokens, u->output_tokens, u->tiles,
-					   u->decode_image_ms, u->vision_ms, u->prefill_ms, u->decode_ms),
-			 errhidestmt(true)));
-}
-
-/* Steps are short and leave the engine in order, so that interrupts are processed between them. */
-static InferResult *
-run_sequence(const InferCall *call, BackendModel *backend, dsv_engine *engine, dsv_sequence *seq)
-{
-	dsv_error	err;
-
-	PollWatch(seq);
-	Counters.inferences++;
-	Counters.images += call->nimages;
-	while (dsv_sequence_state(seq) < DSV_STATE_DONE)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (dsv_engine_step(engine, &err) != DSV_OK)
-		{
-			VlError		error = row_error(&err);
-
-			return row_error_result(backend, &error);
-		}
-	}
-	return sequence_result(call, backend, seq);
-}
-
-static dsv_grammar *
-compile_schema(const InferCall *call)
-{
-	dsv_grammar *grammar;
-	dsv_error	err;
-
-	if (call->schema == NULL)
-		return NULL;
-	if (dsv_grammar_from_schema(call->schema, strlen(call->schema), NULL, &grammar, &err) != DSV_OK)
-		ReportEngineError(&err);
-	return grammar;
-}
-
-static InferResult *
-run_request(const InferCall *call, BackendModel *backend, dsv_request *request)
-{
-	dsv_engine *engine = GetBackendEngine(backend);
-	dsv_grammar *grammar = compile_schema(call);
-	dsv_sequence *volatile seq = NULL;
-	InferResult *result;
-
-	request->grammar = grammar;
-
-	PollStart(call->options.timeout_ms);
-	ProgressStart(dsv_task_name(call->task), call->model->name);
-	PG_TRY();
-	{
-		dsv_sequence *submitted;
-		dsv_error	err;
-
-		if (dsv_engine_submit(engine, request, &submitted, &err) == DSV_OK)
-		{
-			seq = submitted;
-			result = run_sequence(call, backend, engine, submitted);
-		}
-		else
-		{
-			VlError		error = row_error(&err);
-
-			result = row_error_result(backend, &error);
-		}
-	}
-	PG_FINALLY();
-	{
-		PollEnd();
-		ProgressEnd();
-		dsv_sequence_release(seq);
-		dsv_grammar_free(grammar);
-	}
-	PG_END_TRY();
-	return result;
 }
 
 /* The candidates as the model would write them */
@@ -407,13 +268,14 @@ prefixed_candidates(const InferCall *call, const char *prefix)
 	return texts;
 }
 
-static InferResult *
-compute(const InferCall *call, BackendModel *backend, const char *task_prompt)
+void
+BuildInferRequest(const InferCall *call, const dsv_model_info *info, const char *task_prompt, InferRequest *out)
 {
-	dsv_turn	turns[2];
-	dsv_part	system_part;
-	dsv_request request = {
-		.turns = turns,
+	dsv_request *request = &out->request;
+	PromptParts p;
+
+	*request = (dsv_request) {
+		.turns = out->turns,
 		.image = call->options.image,
 		.sampling = call->options.sampling,
 		.stop = call->options.stop,
@@ -421,76 +283,23 @@ compute(const InferCall *call, BackendModel *backend, const char *task_prompt)
 		.max_tokens = call->options.max_tokens,
 		.keep_special = call->task == DSV_TASK_GROUND || call->task == DSV_TASK_GROUND_ANSWER,
 	};
-	PromptParts p;
-	InferResult *result;
-
 	build_parts(call, task_prompt, &p);
 	if (call->options.system != NULL)
 	{
-		system_part = (dsv_part) {DSV_PART_TEXT, call->options.system, strlen(call->options.system)};
-		turns[request.nturns++] = (dsv_turn) {DSV_ROLE_SYSTEM, &system_part, 1};
+		out->system_part = (dsv_part) {DSV_PART_TEXT, call->options.system, strlen(call->options.system)};
+		out->turns[request->nturns++] = (dsv_turn) {DSV_ROLE_SYSTEM, &out->system_part, 1};
 	}
-	turns[request.nturns++] = (dsv_turn) {DSV_ROLE_USER, p.parts, p.nparts};
-	request.images = p.images;
-	request.nimages = p.nimages;
-	request.candidates = prefixed_candidates(call, dsv_model_get_info(GetBackendModel(backend))->answers.prefix);
-	request.ncandidates = call->ncandidates;
-
-	result = run_request(call, backend, &request);
-	if (result->error.sqlerrcode == 0)
-	{
-		Counters.input_tokens += result->usage.prompt_tokens;
-		Counters.output_tokens += result->usage.output_tokens;
-		RememberUsage(call, result);
-		log_usage(call, &result->usage);
-	}
-	return result;
-}
-
-static InferResult *
-not_trained(const InferCall *call, BackendModel *backend)
-{
-	VlError		error;
-
-	VlErrorSet(&error, ERRCODE_VL_EMPTY,
-			   psprintf("model \"%s\" was not trained for the task \"%s\"", call->model->name,
-						dsv_task_name(call->task)),
-			   "Register a published DeepSeek-VL2 model with vl_register_model(name, path).");
-	return row_error_result(backend, &error);
-}
-
-InferResult *
-Infer(const InferCall *call)
-{
-	BackendModel *backend = OpenBackendModel(call->model);
-	const char *task_prompt = dsv_model_task_prompt(GetBackendModel(backend), call->task);
-	const InferResult *known;
-	InferResult *result;
-	MemoKey		key;
-
-	Counters.calls++;
-	if (task_prompt == NULL)
-		return not_trained(call, backend);
-	/* before the key is made: other instructions may round otherwise */
-	dsv_cpu_set(SettingCpuLevel);
-	make_key(call, backend, task_prompt, &key);
-	known = MemoFind(&key);
-	if (known != NULL)
-	{
-		Counters.memo_hits++;
-		result = CopyInferResult(known, CurrentMemoryContext);
-		result->from_memo = true;
-		return result;
-	}
-	result = compute(call, backend, task_prompt);
-	MemoStore(&key, result);
-	return result;
+	out->turns[request->nturns++] = (dsv_turn) {DSV_ROLE_USER, p.parts, p.nparts};
+	request->images = p.images;
+	request->nimages = p.nimages;
+	request->candidates = prefixed_candidates(call, info->answers.prefix);
+	request->ncandidates = call->ncandidates;
 }
 
 /* ---- what functions do with a result ---- */
 
-static bool
-is_space(char c)
+bool
+IsAnswerSpace(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
@@ -499,7 +308,17 @@ static bool
 is_blank(const InferResult *result)
 {
 	for (Size i = 0; i < result->len; i++)
-		if (!is_space(result->text[i]))
+		if (!IsAnswerSpace(result->text[i]))
+			return false;
+	return true;
+}
+
+/* Weights that make no numbers */
+static bool
+none_is_possible(const InferResult *result)
+{
+	for (int i = 0; i < result->ncandidates; i++)
+		if (isfinite(result->candidates[i].logprob))
 			return false;
 	return true;
 }
@@ -519,12 +338,27 @@ FindRowError(const InferCall *call, const InferResult *result, VlError *error)
 				   "Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.");
 	else if (call->ncandidates == 0 && is_blank(result))
 		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave an empty answer", "");
+	else if (call->ncandidates > 0 && none_is_possible(result))
+		VlErrorSet(error, ERRCODE_VL_EMPTY, "the model gave none of the answers a probability", "");
+	else
+		(void) FindShapeError(call, result, error);
 	return error->sqlerrcode != 0;
+}
+
+void
+ReportTruncation(const InferResult *result)
+{
+	if (result->finish == DSV_FINISH_LENGTH && !result->from_memo)
+		ereport(NOTICE,
+				(errmsg("the answer was cut off after %d tokens", result->ntokens),
+				 errhint("Raise the option \"max_tokens\" or the setting dsvl2.max_tokens.")));
 }
 
 void
 ReportRowError(const InferCall *call, const InferResult *result, const VlError *error)
 {
+	if (InferSuppressed)
+		return;
 	Counters.row_errors++;
 	if (call->options.on_error == ON_ERROR_ERROR)
 		VlErrorReport(error, ERROR);
@@ -542,7 +376,7 @@ AnswerScore(const InferResult *result, Size from, Size to)
 	{
 		Size		start = i > 0 ? result->ends[i - 1] : 0;
 
-		if (start < to && result->ends[i] > from)
+		if (start < to && result->ends[i] > from && !result->forced[i])
 		{
 			sum += result->logprobs[i];
 			n++;
@@ -573,9 +407,9 @@ TrimmedAnswer(const InferResult *result)
 	const char *from = result->text;
 	const char *to = from + result->len;
 
-	while (from < to && is_space(*from))
+	while (from < to && IsAnswerSpace(*from))
 		from++;
-	while (from < to && is_space(to[-1]))
+	while (from < to && IsAnswerSpace(to[-1]))
 		to--;
 	return AnswerText(from, to - from);
 }

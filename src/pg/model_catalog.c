@@ -134,15 +134,34 @@ match_model(HeapTuple tuple, TupleDesc desc, void *state)
 	return true;
 }
 
+/* Fills entry, or leaves it NULL and the name as the aliases have it. */
+static void
+look_up(Oid schema, const char *name, Lookup *lookup)
+{
+	memset(lookup, 0, sizeof(*lookup));
+	lookup->name = name != NULL ? name : SettingDefaultModel;
+	NearMissStart(&lookup->near, lookup->name);
+	if (scan_table(ExtensionRelation(schema, "vl_model_alias"), match_alias, lookup))
+		lookup->name = lookup->target;
+	scan_table(ExtensionRelation(schema, "vl_model"), match_model, lookup);
+}
+
+ModelEntry *
+FindModel(Oid schema, const char *name)
+{
+	Lookup		lookup;
+
+	look_up(schema, name, &lookup);
+	return lookup.entry;
+}
+
 ModelEntry *
 ResolveModel(Oid schema, const char *name)
 {
-	Lookup		lookup = {.name = name != NULL ? name : SettingDefaultModel};
+	Lookup		lookup;
 
-	NearMissStart(&lookup.near, lookup.name);
-	if (scan_table(ExtensionRelation(schema, "vl_model_alias"), match_alias, &lookup))
-		lookup.name = lookup.target;
-	if (!scan_table(ExtensionRelation(schema, "vl_model"), match_model, &lookup))
+	look_up(schema, name, &lookup);
+	if (lookup.entry == NULL)
 	{
 		char	   *hint = NearMissHint(&lookup.near);
 
@@ -153,16 +172,6 @@ ResolveModel(Oid schema, const char *name)
 				 errhint("%s", hint != NULL ? hint : "See the view vl_models, and vl_register_model().")));
 	}
 	return lookup.entry;
-}
-
-bool
-ModelNameIsTaken(Oid schema, const char *name)
-{
-	Lookup		lookup = {.name = name};
-
-	NearMissStart(&lookup.near, name);
-	return scan_table(ExtensionRelation(schema, "vl_model_alias"), match_alias, &lookup) ||
-		scan_table(ExtensionRelation(schema, "vl_model"), match_model, &lookup);
 }
 
 uint64

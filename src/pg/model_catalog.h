@@ -27,8 +27,8 @@ typedef struct ModelEntry
  * extension's.  Unknown: 42704. */
 ModelEntry *ResolveModel(Oid schema, const char *name);
 
-/* Whether a model or an alias has this name */
-bool		ModelNameIsTaken(Oid schema, const char *name);
+/* The same, but NULL when unknown */
+ModelEntry *FindModel(Oid schema, const char *name);
 
 /* The folder as a path of this server (palloc'd). */
 char	   *ModelFolder(const char *stored_path);

@@ -59,7 +59,7 @@ static dsv_pack_progress
 start_progress(const char *task, const char *name)
 {
 	StopWorkersAtExit();
-	ProgressStart(task, name);
+	ProgressStart(task, name, GetCurrentTimestamp());
 	return (dsv_pack_progress) {report_progress, unconstify(char *, task)};
 }
 

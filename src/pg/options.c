@@ -23,6 +23,14 @@ typedef enum OptionKind
 	OPTION_SEED,
 } OptionKind;
 
+/* An option that could not change anything is refused. */
+typedef enum OptionUse
+{
+	ALWAYS,
+	WRITTEN,					/* by tasks whose answer the model writes */
+	SCORED,						/* by tasks whose answer is one of several given ones */
+} OptionUse;
+
 typedef struct OptionRule
 {
 	const char *name;
@@ -30,26 +38,36 @@ typedef struct OptionRule
 	double		min;
 	double		max;
 	size_t		offset;
+	OptionUse	use;
 } OptionRule;
 
 #define FIELD(f) offsetof(CallOptions, f)
 
 static const OptionRule rules[] = {
-	{"max_tokens", OPTION_INT, 1, 1048576, FIELD(max_tokens)},
-	{"temperature", OPTION_REAL, 0, 10, FIELD(sampling.temperature)},
-	{"top_p", OPTION_REAL, 0, 1, FIELD(sampling.top_p)},
-	{"seed", OPTION_SEED, 0, 9007199254740992.0, FIELD(sampling.seed)},
-	{"repetition_penalty", OPTION_REAL, 0.1, 10, FIELD(sampling.repetition_penalty)},
-	{"no_repeat_ngram", OPTION_INT, 0, 1024, FIELD(sampling.no_repeat_ngram)},
-	{"stop", OPTION_STOP},
+	{"max_tokens", OPTION_INT, 1, 1048576, FIELD(max_tokens), WRITTEN},
+	{"temperature", OPTION_REAL, 0, 10, FIELD(sampling.temperature), WRITTEN},
+	{"top_p", OPTION_REAL, 0, 1, FIELD(sampling.top_p), WRITTEN},
+	{"seed", OPTION_SEED, 0, 9007199254740992.0, FIELD(sampling.seed), WRITTEN},
+	{"repetition_penalty", OPTION_REAL, 0.1, 10, FIELD(sampling.repetition_penalty), WRITTEN},
+	{"no_repeat_ngram", OPTION_INT, 0, 1024, FIELD(sampling.no_repeat_ngram), WRITTEN},
+	{"stop", OPTION_STOP, 0, 0, 0, WRITTEN},
+	{"abstain", OPTION_REAL, 0, 1, FIELD(abstain), SCORED},
 	{"on_error", OPTION_ON_ERROR, 0, 0, FIELD(on_error)},
 	{"exif", OPTION_BOOL, 0, 0, FIELD(image.ignore_exif)},
 	{"reference_decode", OPTION_BOOL, 0, 0, FIELD(image.reference_decode)},
 	{"tiles", OPTION_INT, 1, 1024, FIELD(image.max_tiles)},
+	{"page", OPTION_INT, 1, 10000, FIELD(image.page)},
 	{"system", OPTION_TEXT, 0, 0, FIELD(system)},
 	{"scores", OPTION_BOOL, 0, 0, FIELD(scores)},
 	{"timeout_ms", OPTION_INT, 0, 2147483647, FIELD(timeout_ms)},
+	{"in_flight", OPTION_INT, 1, 64, FIELD(in_flight)},
 };
+
+bool
+TaskIsScored(dsv_task task)
+{
+	return task == DSV_TASK_IS || task == DSV_TASK_CLASSIFY;
+}
 
 char *
 ToUtf8(const char *s, int len)
@@ -179,8 +197,22 @@ apply(const OptionRule *rule, JsonbValue *v, CallOptions *out)
 	}
 }
 
+static void
+check_use(const OptionRule *rule, dsv_task task)
+{
+	bool		scored = TaskIsScored(task);
+
+	if (rule->use == ALWAYS || rule->use == (scored ? SCORED : WRITTEN))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" does not apply to the task \"%s\"", rule->name, dsv_task_name(task)),
+			 scored ? errdetail("The task scores the answers that are possible and writes none.") :
+			 errdetail("The model writes the answer of this task; none is chosen from given ones.")));
+}
+
 void
-ReadOptions(Jsonb *options, CallOptions *out)
+ReadOptions(Jsonb *options, dsv_task task, CallOptions *out)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -205,6 +237,8 @@ ReadOptions(Jsonb *options, CallOptions *out)
 			const OptionRule *rule = find_rule(pnstrdup(v.val.string.val, v.val.string.len));
 
 			JsonbIteratorNext(&it, &v, true);
+			if (v.type != jbvNull)
+				check_use(rule, task);
 			apply(rule, &v, out);
 		}
 }
@@ -212,12 +246,12 @@ ReadOptions(Jsonb *options, CallOptions *out)
 void
 AppendOptionsKey(StringInfo key, const CallOptions *options)
 {
-	appendStringInfo(key, "%d %.9g %.9g " UINT64_FORMAT " %.9g %d %d %d %d %zu " INT64_FORMAT " ",
+	appendStringInfo(key, "%d %.9g %.9g " UINT64_FORMAT " %.9g %d %d %d %d %zu " INT64_FORMAT " %d ",
 					 options->max_tokens, options->sampling.temperature, options->sampling.top_p,
 					 (uint64) options->sampling.seed, options->sampling.repetition_penalty,
 					 options->sampling.no_repeat_ngram, options->image.ignore_exif,
 					 options->image.reference_decode, options->image.max_tiles,
-					 options->image.max_bytes, (int64) options->image.max_pixels);
+					 options->image.max_bytes, (int64) options->image.max_pixels, options->image.page);
 	appendStringInfo(key, "%zu:%s ", options->system != NULL ? strlen(options->system) : 0,
 					 options->system != NULL ? options->system : "");
 	for (int i = 0; i < options->nstop; i++)

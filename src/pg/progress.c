@@ -7,8 +7,8 @@
 #include "catalog/pg_authid.h"
 #include "error_report.h"
 #include "funcapi.h"
+#include "shmem.h"
 #include "storage/ipc.h"
-#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/acl.h"
@@ -24,6 +24,7 @@ typedef struct ProgressSlot
 	Oid			database;
 	TimestampTz started;
 	TimestampTz phase_started;
+	int64		phase_done;		/* done when the phase began, or was taken up again */
 	int64		done;
 	int64		total;
 	int			output_tokens;
@@ -33,50 +34,25 @@ typedef struct ProgressSlot
 } ProgressSlot;
 
 static ProgressSlot *slots;		/* [MaxBackends], NULL when not preloaded */
-static shmem_request_hook_type next_request_hook;
-static shmem_startup_hook_type next_startup_hook;
 
-static Size
-slots_size(void)
+Size
+ProgressMemorySize(void)
 {
 	return mul_size(MaxBackends, sizeof(ProgressSlot));
 }
 
-static void
-request_memory(void)
-{
-	if (next_request_hook)
-		next_request_hook();
-	RequestAddinShmemSpace(slots_size());
-}
-
-static void
-create_slots(void)
+void
+AttachProgressMemory(void)
 {
 	bool		found;
 
-	if (next_startup_hook)
-		next_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	slots = ShmemInitStruct("dsvl2 progress", slots_size(), &found);
+	slots = ShmemInitStruct("dsvl2 progress", ProgressMemorySize(), &found);
 	if (!found)
 	{
-		memset(slots, 0, slots_size());
+		memset(slots, 0, ProgressMemorySize());
 		for (int i = 0; i < MaxBackends; i++)
 			SpinLockInit(&slots[i].lock);
 	}
-	LWLockRelease(AddinShmemInitLock);
-}
-
-void
-RequestProgressMemory(void)
-{
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	next_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	next_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = create_slots;
 }
 
 static ProgressSlot *
@@ -94,7 +70,7 @@ clear_my_slot(int code, Datum arg)
 }
 
 void
-ProgressStart(const char *task, const char *model)
+ProgressStart(const char *task, const char *model, TimestampTz started)
 {
 	static bool registered = false;
 	ProgressSlot *slot = my_slot();
@@ -111,8 +87,9 @@ ProgressStart(const char *task, const char *model)
 	slot->pid = MyProcPid;
 	slot->role = GetSessionUserId();
 	slot->database = MyDatabaseId;
-	slot->started = slot->phase_started = now;
-	slot->done = slot->total = 0;
+	slot->started = started;
+	slot->phase_started = now;
+	slot->phase_done = slot->done = slot->total = 0;
 	slot->output_tokens = 0;
 	strlcpy(slot->task, task, sizeof(slot->task));
 	strlcpy(slot->phase, "image", sizeof(slot->phase));
@@ -124,15 +101,21 @@ static void
 update(const char *phase, int64 done, int64 total, int output_tokens)
 {
 	ProgressSlot *slot = my_slot();
+	bool		begins;
 	TimestampTz now;
 
 	if (slot == NULL)
 		return;
 	/* nobody else writes the slot, so reading it needs no lock */
-	now = strcmp(slot->phase, phase) != 0 ? GetCurrentTimestamp() : slot->phase_started;
+	begins = strcmp(slot->phase, phase) != 0;
+	now = begins ? GetCurrentTimestamp() : 0;
 	SpinLockAcquire(&slot->lock);
-	strlcpy(slot->phase, phase, sizeof(slot->phase));
-	slot->phase_started = now;
+	if (begins)
+	{
+		strlcpy(slot->phase, phase, sizeof(slot->phase));
+		slot->phase_started = now;
+		slot->phase_done = done;
+	}
 	slot->done = done;
 	slot->total = total;
 	slot->output_tokens = output_tokens;
@@ -174,18 +157,6 @@ ProgressEnd(void)
 
 PG_FUNCTION_INFO_V1(vl_stat_activity);
 
-static void
-say_not_preloaded(void)
-{
-	static bool said = false;
-
-	if (!said)
-		ereport(NOTICE,
-				(errmsg("running calls are not recorded, so that nothing can be shown"),
-				 errhint("Add dsvl2 to shared_preload_libraries and restart the server.")));
-	said = true;
-}
-
 /* What is left of the phase, as fast as it went; of a decode at most, since the answer may end
  * before max_tokens.  NULL while there is nothing to go by. */
 static Datum
@@ -193,12 +164,13 @@ eta(const ProgressSlot *slot, bool *isnull)
 {
 	Interval   *left;
 	TimestampTz spent = GetCurrentTimestamp() - slot->phase_started;
+	int64		done = slot->done - slot->phase_done;
 
-	*isnull = slot->done <= 0 || slot->total < slot->done;
+	*isnull = done <= 0 || slot->total < slot->done;
 	if (*isnull)
 		return (Datum) 0;
 	left = palloc0(sizeof(Interval));
-	left->time = (TimeOffset) ((double) spent / slot->done * (slot->total - slot->done));
+	left->time = (TimeOffset) ((double) spent / done * (slot->total - slot->done));
 	return IntervalPGetDatum(left);
 }
 
@@ -211,7 +183,7 @@ vl_stat_activity(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (slots == NULL)
 	{
-		say_not_preloaded();
+		SayNotPreloaded();
 		return (Datum) 0;
 	}
 	for (int i = 0; i < MaxBackends; i++)

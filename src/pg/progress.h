@@ -11,11 +11,13 @@
 #include "compat.h"
 
 #include "../engine/dsv.h"
+#include "utils/timestamp.h"
 
-void		RequestProgressMemory(void);
+Size		ProgressMemorySize(void);
+void		AttachProgressMemory(void);
 
-/* The phase is "image" until the first update. */
-void		ProgressStart(const char *task, const char *model);
+/* Shows a call, anew or again.  The phase is "image" until the first update. */
+void		ProgressStart(const char *task, const char *model, TimestampTz started);
 
 /* May be called from the engine's poll callback: takes no lock that could error out */
 void		ProgressUpdate(const dsv_progress *progress);

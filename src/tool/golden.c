@@ -7,12 +7,14 @@
 
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct golden_run
 {
 	dsv_model  *model;
 	dsv_engine *engine;
-	golden_trace *trace;		/* of the case that runs */
+	golden_trace *trace;		/* of the case that runs; or NULL */
+	json_t	   *scored;			/* candidates of each case; or NULL */
 	char		model_name[64];
 	bool		bf16;
 	tool_tap	tap;
@@ -21,7 +23,10 @@ typedef struct golden_run
 static void
 trace(void *ud, const dsv_trace_event *event)
 {
-	golden_trace_event(((golden_run *) ud)->trace, event);
+	golden_run *run = ud;
+
+	if (run->trace != NULL)
+		golden_trace_event(run->trace, event);
 }
 
 /* ---- the request ---- */
@@ -115,6 +120,38 @@ open_case(const golden_run *run, const char *path, golden_case *c)
 	c->bf16 = run->bf16;
 }
 
+/* The same prompt again, with candidates of whatever was recorded for the case. */
+static void
+run_scored(golden_run *run, const golden_case *c, const dsv_request *request, golden_measure *m)
+{
+	const char *name = strrchr(c->label, '/') + 1;
+	const json_t *candidates = json_object_get(run->scored, name);
+	int			n = (int) json_array_size(candidates);
+	dsv_bytes  *texts = tool_alloc(n, sizeof(*texts));
+	dsv_request scoring = *request;
+	dsv_sequence *seq;
+	dsv_error	err;
+
+	for (int i = 0; i < n; i++)
+	{
+		const json_t *text = json_object_get(json_array_get(candidates, i), "text");
+
+		texts[i] = (dsv_bytes) {json_string_value(text), json_string_length(text)};
+	}
+	scoring.candidates = texts;
+	scoring.ncandidates = n;
+	run->trace = NULL;
+	if (n > 0)
+	{
+		if (dsv_engine_submit(run->engine, &scoring, &seq, &err) != DSV_OK)
+			tool_fail_error(&err);
+		tool_finish(run->engine, seq);
+		golden_compare_scored(c, candidates, dsv_sequence_result(seq), m, &run->tap);
+		dsv_sequence_release(seq);
+	}
+	free(texts);
+}
+
 static void
 run_case(golden_run *run, const char *path, golden_case *c, golden_measure *m)
 {
@@ -155,11 +192,24 @@ run_case(golden_run *run, const char *path, golden_case *c, golden_measure *m)
 		golden_compare(c, &t, run->model->tokenizer, seq, m, &run->tap);
 		m->ms = tool_now_ms() - start;
 		dsv_sequence_release(seq);
+		run_scored(run, c, &request, m);
 	}
 	golden_trace_free(&t);
 	tool_free_files(talk.images, talk.nimages);
 	dsv_safetensors_close(c->expected);
 	json_decref(c->json);
+}
+
+/* scored/MODEL.json beside the model's folder, when there is one */
+static json_t *
+read_scored(const char *model_dir, const char *model_name)
+{
+	char		name[128];
+	char		path[PATH_MAX];
+
+	snprintf(name, sizeof(name), "../scored/%s.json", model_name);
+	tool_path(path, sizeof(path), model_dir, name);
+	return access(path, R_OK) == 0 ? tool_read_json(path) : NULL;
 }
 
 /* ---- the table ---- */
@@ -176,8 +226,8 @@ print_difference(double d)
 static void
 print_table(const golden_case *cases, const golden_measure *measures, int n)
 {
-	printf("# %-26s %6s %5s %9s %9s %9s %9s %9s %6s %7s %7s\n", "largest differences", "tokens",
-		   "tiles", "vit", "projector", "embeds", "hidden", "logits", "router", "greedy", "ms");
+	printf("# %-26s %6s %5s %9s %9s %9s %9s %9s %9s %6s %7s %7s\n", "largest differences", "tokens",
+		   "tiles", "vit", "projector", "embeds", "hidden", "logits", "scored", "router", "greedy", "ms");
 	for (int i = 0; i < n; i++)
 	{
 		const golden_measure *m = &measures[i];
@@ -188,6 +238,7 @@ print_table(const golden_case *cases, const golden_measure *measures, int n)
 		print_difference(m->embeds);
 		print_difference(m->hidden);
 		print_difference(m->logits);
+		print_difference(m->scored);
 		printf(" %6d %4d/%-2d %7.0f\n", m->router_changed, m->greedy_same, m->greedy, m->ms);
 	}
 }
@@ -210,11 +261,13 @@ tool_golden(const tool_command *command, int argc, char **argv)
 	run.engine = tool_create_engine(run.model, &engine_options);
 	printf("# %s, %s, %s, blas %s\n", argv[0], tool_precisions[setup.precision],
 		   dsv_cpu_level_name(dsv_cpu_current()), setup.no_blas ? "off" : dsv_blas_version());
+	run.scored = read_scored(argv[0], run.model_name);
 	for (int i = 0; i < n; i++)
 		run_case(&run, argv[i + 1], &cases[i], &measures[i]);
 	print_table(cases, measures, n);
 	dsv_engine_destroy(run.engine);
 	dsv_model_close(run.model);
+	json_decref(run.scored);
 	free(cases);
 	free(measures);
 	return tool_tap_end(&run.tap);

@@ -83,6 +83,7 @@ typedef struct golden_measure
 	int			router_changed; /* rows with other experts */
 	int			greedy_same;	/* tokens before the first that differs */
 	int			greedy;			/* tokens expected */
+	double		scored;			/* log-probability of a candidate, per token */
 	double		ms;
 } golden_measure;
 
@@ -90,5 +91,9 @@ typedef struct golden_measure
 void		golden_compare(const golden_case *c, const golden_trace *t,
 						   const dsv_tokenizer *tokenizer, dsv_sequence *seq, golden_measure *m,
 						   tool_tap *tap);
+
+/* What the engine gave to the case's scored candidates, after golden_compare. */
+void		golden_compare_scored(const golden_case *c, const json_t *candidates,
+								  const dsv_result *result, golden_measure *m, tool_tap *tap);
 
 #endif

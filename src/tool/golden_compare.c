@@ -430,7 +430,7 @@ golden_compare(const golden_case *c, const golden_trace *t, const dsv_tokenizer 
 
 	x.prompt = dsv_sequence_prompt(seq, &x.nprompt);
 	*m = (golden_measure) {.tokens = x.nprompt, .tiles = t->ntiles, .vit = -1, .projector = -1,
-		.embeds = -1, .hidden = -1, .logits = -1};
+		.embeds = -1, .hidden = -1, .logits = -1, .scored = -1};
 	compare_prompt(&x);
 	if (t->ntiles > 0)
 	{
@@ -445,4 +445,27 @@ golden_compare(const golden_case *c, const golden_trace *t, const dsv_tokenizer 
 	}
 	compare_language(&x);
 	compare_greedy(&x, tokenizer, dsv_sequence_result(seq));
+}
+
+/* The sum over a candidate's tokens, each of which may be off by a difference of two logits */
+void
+golden_compare_scored(const golden_case *c, const json_t *candidates, const dsv_result *result,
+					  golden_measure *m, tool_tap *tap)
+{
+	comparison	x = {.c = c, .m = m, .tap = tap};
+	double		bound = LANGUAGE_BOUND * (m->router_changed > 0 ? NEAR_TIE_FACTOR : 1);
+	bool		same = result->ncandidates == (int) json_array_size(candidates);
+
+	m->scored = 0;
+	for (int i = 0; i < result->ncandidates; i++)
+	{
+		const json_t *want = json_array_get(candidates, i);
+		const dsv_candidate *got = &result->candidates[i];
+		double		logprob = json_number_value(json_object_get(want, "logprob"));
+
+		same = same && got->ntokens == (int) json_array_size(json_object_get(want, "tokens")) + 1;
+		m->scored = farther(m->scored, (got->logprob - logprob) / got->ntokens);
+	}
+	tool_ok(tap, same, "%s scores %d candidates with their tokens", c->label, result->ncandidates);
+	judge(&x, "log-probabilities of candidates, per token", m->scored, bound);
 }

@@ -7,6 +7,10 @@
  * whose two best logits are so close that another order of summation may choose the other.
  * Such answers are listed; for the accuracy they count as the prediction does, so that a
  * measure does not hang on the last bit of a sum.
+ *
+ * Questions of the task "extract" are asked once more under the schema of their fields; those
+ * answers are measured against the truth only.  Questions of the tasks "yesno" and "classify" are
+ * asked once more by scoring the answers that are possible, as vl_is and vl_classify do.
  */
 #include <limits.h>
 #include <math.h>
@@ -146,16 +150,19 @@ edit_distance(const char *truth, size_t truth_len, const char *got, size_t got_l
 }
 
 static void
-count_extract(check *c, const char *truth, const char *got, size_t got_len)
+count_extract(check *c, const char *what, const char *truth, const char *got, size_t got_len)
 {
 	json_t	   *want = json_loads(truth, 0, NULL);
 	json_t	   *have = json_loadb(got, got_len, 0, NULL);
 	const char *key;
 	json_t	   *value;
+	char		name[64];
 
-	count(c, "extract.valid", false, json_is_object(have), 1);
+	snprintf(name, sizeof(name), "%s.valid", what);
+	count(c, name, false, json_is_object(have), 1);
+	snprintf(name, sizeof(name), "%s.fields", what);
 	json_object_foreach(want, key, value)
-		count(c, "extract.fields", false, json_equal(json_object_get(have, key), value), 1);
+		count(c, name, false, json_equal(json_object_get(have, key), value), 1);
 	json_decref(want);
 	json_decref(have);
 }
@@ -180,7 +187,7 @@ count_answer(check *c, const json_t *sample, const json_t *question, const char 
 		count(c, name, true, edits, length);
 	}
 	else if (strcmp(task, "extract") == 0)
-		count_extract(c, text, got, got_len);
+		count_extract(c, task, text, got, got_len);
 	else
 		count(c, task, false, got_len == len && memcmp(got, text, len) == 0, 1);
 }
@@ -235,6 +242,62 @@ compare_answer(check *c, const char *file, const char *prompt, const json_t *pre
 	return margin < NEAR_TIE;
 }
 
+/* The schema of the fields that an extraction's prompt names, as vl_extract makes it for labels
+ * without types */
+static char *
+schema_of_prompt(const check *c, const char *prompt)
+{
+	const char *task = dsv_model_task_prompt(c->model, DSV_TASK_EXTRACT);
+	const char *names = task != NULL ? strstr(task, "{}") : NULL;
+	json_t	   *properties = json_object();
+	json_t	   *required = json_array();
+	json_t	   *schema;
+	char	   *text;
+
+	if (names == NULL || strncmp(prompt, task, (size_t) (names - task)) != 0)
+		tool_fail("\"%s\" is not how the model was taught to extract", prompt);
+	for (names = prompt + (names - task); *names != '\0';)
+	{
+		size_t		len = strcspn(names, ",");
+		json_t	   *name = json_stringn(names, len);
+
+		json_object_set_new(properties, json_string_value(name),
+							json_pack("{s:[s,s,s]}", "type", "string", "number", "null"));
+		json_array_append_new(required, name);
+		names += len;
+		names += strspn(names, ", ");
+	}
+	schema = json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", properties,
+					   "required", required, "additionalProperties", 0);
+	text = json_dumps(schema, JSON_COMPACT);
+	json_decref(schema);
+	return text;
+}
+
+/* The same question once more, with an answer that has to be JSON */
+static void
+run_under_schema(check *c, const json_t *question, dsv_request *request)
+{
+	char	   *schema = schema_of_prompt(c, json_string_value(json_object_get(question, "prompt")));
+	dsv_grammar *grammar;
+	dsv_sequence *seq;
+	const dsv_result *r;
+	dsv_error	err;
+
+	if (dsv_grammar_from_schema(schema, strlen(schema), NULL, &grammar, &err) != DSV_OK)
+		tool_fail_error(&err);
+	request->grammar = grammar;
+	if (dsv_engine_submit(c->engine, request, &seq, &err) != DSV_OK)
+		tool_fail_error(&err);
+	tool_finish(c->engine, seq);
+	r = dsv_sequence_result(seq);
+	count_extract(c, "extract.schema", json_string_value(json_object_get(question, "answer")),
+				  r->text, r->len);
+	dsv_sequence_release(seq);
+	dsv_grammar_free(grammar);
+	free(schema);
+}
+
 static void
 run_question(check *c, const json_t *sample, const json_t *question, const json_t *prediction,
 			 const dsv_bytes *image)
@@ -276,6 +339,116 @@ run_question(check *c, const json_t *sample, const json_t *question, const json_
 	else
 		count_answer(c, sample, question, r->text, r->len);
 	dsv_sequence_release(seq);
+	if (strcmp(json_string_value(json_object_get(question, "task")), "extract") == 0)
+		run_under_schema(c, question, &request);
+}
+
+/* ---- the same questions, scored ---- */
+
+#define MAX_LABELS 16
+
+/* The text that stands for {} in a prompt of the task, or NULL */
+static char *
+text_in_prompt(const check *c, dsv_task task, const char *prompt)
+{
+	const char *form = dsv_model_task_prompt(c->model, task);
+	const char *hole = form != NULL ? strstr(form, "{}") : NULL;
+	size_t		before = hole != NULL ? (size_t) (hole - form) : 0;
+	size_t		after = hole != NULL ? strlen(hole + 2) : 0;
+	size_t		len = strlen(prompt);
+
+	if (hole == NULL || len < before + after || strncmp(prompt, form, before) != 0 ||
+		strcmp(prompt + len - after, hole + 2) != 0)
+		return NULL;
+	return strndup(prompt + before, len - before - after);
+}
+
+/* Cuts a comma-separated list in place. */
+static int
+cut_list(char *list, const char *words[MAX_LABELS])
+{
+	int			n = 0;
+
+	for (char *at = list; at != NULL && n < MAX_LABELS;)
+	{
+		char	   *comma = strstr(at, ", ");
+
+		words[n++] = at;
+		if (comma != NULL)
+			*comma = '\0';
+		at = comma != NULL ? comma + 2 : NULL;
+	}
+	return n;
+}
+
+/* The most probable of the words as an answer; per_token: of the means over their tokens */
+static int
+best_word(check *c, dsv_request *request, const char *const *words, int n, bool per_token)
+{
+	const char *prefix = dsv_model_get_info(c->model)->answers.prefix;
+	dsv_bytes	candidates[MAX_LABELS];
+	char		text[MAX_LABELS][256];
+	double		most = -INFINITY;
+	int			best = 0;
+	dsv_sequence *seq;
+	dsv_error	err;
+
+	for (int i = 0; i < n; i++)
+		candidates[i] = (dsv_bytes) {text[i], (size_t) snprintf(text[i], sizeof(text[i]), "%s%s",
+																  prefix, words[i])};
+	request->candidates = candidates;
+	request->ncandidates = n;
+	if (dsv_engine_submit(c->engine, request, &seq, &err) != DSV_OK)
+		tool_fail_error(&err);
+	tool_finish(c->engine, seq);
+	for (int i = 0; i < n; i++)
+	{
+		const dsv_candidate *got = &dsv_sequence_result(seq)->candidates[i];
+		double		score = per_token ? got->logprob / got->ntokens : got->logprob;
+
+		if (score > most)
+		{
+			most = score;
+			best = i;
+		}
+	}
+	dsv_sequence_release(seq);
+	return best;
+}
+
+/* As vl_is and vl_classify answer */
+static void
+run_scored(check *c, const json_t *question, const dsv_bytes *image)
+{
+	const dsv_answers *answers = &dsv_model_get_info(c->model)->answers;
+	const char *name = json_string_value(json_object_get(question, "task"));
+	const char *prompt = json_string_value(json_object_get(question, "prompt"));
+	const char *truth = json_string_value(json_object_get(question, "answer"));
+	const char *words[MAX_LABELS] = {answers->yes, answers->no};
+	bool		yesno = strcmp(name, "yesno") == 0;
+	dsv_task	task = yesno ? DSV_TASK_IS : DSV_TASK_CLASSIFY;
+	dsv_request request = {.images = image, .nimages = 1, .image.reference_decode = true};
+	int			n = 2;
+	tool_question q;
+	char		measured[64];
+	char	   *text;
+	char	   *list;
+
+	if (!yesno && strcmp(name, "classify") != 0)
+		return;
+	text = text_in_prompt(c, task, prompt);
+	if (text == NULL)
+		tool_fail("\"%s\" is not how the model was taught the task \"%s\"", prompt, dsv_task_name(task));
+	tool_ask(&q, 1, dsv_model_task_prompt(c->model, task), text, DSV_PART_TEXT);
+	request.turns = &q.turn;
+	request.nturns = 1;
+	list = strdup(text);
+	if (!yesno)
+		n = cut_list(list, words);
+	snprintf(measured, sizeof(measured), "%s.scored", name);
+	count(c, measured, false, strcmp(words[best_word(c, &request, words, n, !yesno)], truth) == 0, 1);
+	free(list);
+	free(text);
 }
 
 static void
@@ -310,6 +483,7 @@ run_sample(check *c, const json_t *sample, const json_t *predicted)
 		if (c->judge && json_string_value(json_object_get(prediction, "fp32")) == NULL)
 			tool_fail("predictions.json: %s, question %zu lacks \"fp32\"", file, i);
 		run_question(c, sample, question, json_object_get(prediction, "fp32"), &image);
+		run_scored(c, question, &image);
 	}
 	tool_free_files(&image, 1);
 }

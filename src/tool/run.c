@@ -12,7 +12,7 @@
 #define TASK_NONE DSV_TASK_COUNT	/* the last choice: plain question */
 
 static const char *const task_names[] = {"ocr", "markdown", "describe", "ask", "ground",
-"ground_answer", "none", NULL};
+"ground_answer", "extract", "is", "classify", "table", "chart", "none", NULL};
 
 typedef struct run_options
 {
@@ -20,7 +20,9 @@ typedef struct run_options
 	dsv_sampling sampling;
 	int			max_tokens;
 	int			max_tiles;
+	int			page;
 	tool_list	stop;
+	const char *schema;			/* file */
 	const char *system;
 	int			task;
 	bool		raw_special;
@@ -78,16 +80,18 @@ print_json(const dsv_result *r, const dsv_ground *g)
 {
 	json_t	   *tokens = json_array();
 	json_t	   *logprobs = json_array();
+	json_t	   *forced = json_array();
 	json_t	   *all;
 
 	for (int i = 0; i < r->ntokens; i++)
 	{
 		json_array_append_new(tokens, json_integer(r->tokens[i]));
 		json_array_append_new(logprobs, json_real(r->logprobs[i]));
+		json_array_append_new(forced, json_boolean(r->forced[i]));
 	}
-	all = json_pack("{s:s%, s:s, s:o, s:o, s:o}", "text", r->text, r->len, "finish",
+	all = json_pack("{s:s%, s:s, s:o, s:o, s:o, s:o}", "text", r->text, r->len, "finish",
 					dsv_finish_name(r->finish), "usage", usage_json(&r->usage), "tokens", tokens,
-					"logprobs", logprobs);
+					"logprobs", logprobs, "forced", forced);
 	if (g != NULL)
 	{
 		json_object_set_new(all, "boxes", boxes_json(g, r->text));
@@ -189,6 +193,19 @@ stream(dsv_engine *engine, dsv_sequence *seq, bool print)
 	}
 }
 
+static dsv_grammar *
+read_schema(const char *path)
+{
+	dsv_bytes	schema = tool_read_file(path);
+	dsv_grammar *grammar;
+	dsv_error	err;
+
+	if (dsv_grammar_from_schema(schema.data, schema.len, NULL, &grammar, &err) != DSV_OK)
+		tool_fail_error(&err);
+	free((void *) schema.data);
+	return grammar;
+}
+
 static void
 answer(dsv_engine *engine, const run_options *o, const char *prompt, const char *user,
 	   dsv_bytes *images, int nimages)
@@ -199,10 +216,14 @@ answer(dsv_engine *engine, const run_options *o, const char *prompt, const char 
 	dsv_request request = {.images = images, .nimages = nimages, .sampling = o->sampling,
 		.stop = o->stop.items, .nstop = o->stop.n, .max_tokens = o->max_tokens,
 	.keep_special = o->keep_special || is_grounding(o)};
+	dsv_grammar *grammar = o->schema != NULL ? read_schema(o->schema) : NULL;
 	dsv_sequence *seq;
 	dsv_error	err;
 
+	request.grammar = grammar;
+	request.no_logprobs = !o->json;
 	request.image.max_tiles = o->max_tiles;
+	request.image.page = o->page;
 	request.image.reference_decode = o->reference_decode;
 	request.image.ignore_exif = o->ignore_exif;
 	tool_ask(&q, nimages, prompt, user, o->raw_special ? DSV_PART_SPECIAL : DSV_PART_TEXT);
@@ -214,6 +235,7 @@ answer(dsv_engine *engine, const run_options *o, const char *prompt, const char 
 	stream(engine, seq, !o->json);
 	print_result(o, dsv_sequence_result(seq));
 	dsv_sequence_release(seq);
+	dsv_grammar_free(grammar);
 }
 
 int
@@ -231,8 +253,10 @@ tool_run(const tool_command *command, int argc, char **argv)
 		{"seed", TOOL_UINT64, &o.sampling.seed, "of the draws"},
 		{"repetition-penalty", TOOL_FLOAT, &o.sampling.repetition_penalty, "1 = off"},
 		{"no-repeat-ngram", TOOL_INT, &o.sampling.no_repeat_ngram, "0 = off"},
+		{"schema", TOOL_STRING, &o.schema, "file with a JSON Schema that the answer obeys"},
 		{"stop", TOOL_LIST, &o.stop, "ends the answer; may be given again"},
 		{"max-tiles", TOOL_INT, &o.max_tiles, "local tiles an image, 0 = the model's limit"},
+		{"page", TOOL_INT, &o.page, "of TIFF and PDF files"},
 		{"reference-decode", TOOL_FLAG, &o.reference_decode,
 			"images as the reference decodes them"},
 		{"ignore-exif", TOOL_FLAG, &o.ignore_exif, "images as stored"},

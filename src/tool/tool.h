@@ -32,6 +32,7 @@ int			tool_inspect(const tool_command *command, int argc, char **argv);
 int			tool_tokens(const tool_command *command, int argc, char **argv);
 int			tool_run(const tool_command *command, int argc, char **argv);
 int			tool_bench(const tool_command *command, int argc, char **argv);
+int			tool_masks(const tool_command *command, int argc, char **argv);
 int			tool_golden(const tool_command *command, int argc, char **argv);
 int			tool_pack(const tool_command *command, int argc, char **argv);
 int			tool_verify(const tool_command *command, int argc, char **argv);

@@ -23,10 +23,11 @@ require(bool fact)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	dsv_image_options options = {.max_pixels = 1 << 18};
+	/* of documents the first page */
+	dsv_image_options options = {.max_pixels = 1 << 18, .page = 1};
 	dsv_image_info probed;
 	dsv_error	err;
-	dsv_code	probe = dsv_image_probe(data, size, &options, &probed, &err);
+	dsv_code	probe = dsv_image_probe(data, size, &options, NULL, &probed, &err);
 
 	for (int reference = 0; reference <= 1; reference++)
 	{
@@ -37,7 +38,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		options.reference_decode = reference;
 		code = dsv_image_decode(data, size, &options, NULL, &fuzz_mem, &picture, &info, &err);
-		require(code == DSV_OK || code == DSV_IMAGE || code == DSV_IMAGE_SIZE);
+		require(code == DSV_OK || code == DSV_IMAGE || code == DSV_IMAGE_SIZE || code == DSV_LIMIT ||
+				code == DSV_UNSUPPORTED);
 		fuzz_check(code, &err);
 		if (code != DSV_OK)
 		{
@@ -45,7 +47,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			continue;
 		}
 		require(probe == DSV_OK && info.width == probed.width && info.height == probed.height);
-		require(info.orientation == probed.orientation);
+		require(info.orientation == probed.orientation && info.pages == probed.pages);
 		require((int64_t) picture.width * picture.height == (int64_t) info.width * info.height);
 		code = dsv_tiles_make(&small_tiles, &picture, 0, true, reference, NULL,
 							  &fuzz_mem, &tiles, &err);

@@ -1,6 +1,6 @@
 \set ECHO none
 -- What every regression test starts with: the extension, pictures by name, a second model
--- whose weights are random and never change, and a function that shows an error.
+-- whose weights are random and never change, functions that show an error and count inferences.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS dsvl2;
 
@@ -39,6 +39,19 @@ EXCEPTION WHEN OTHERS OR query_canceled THEN
     detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
   RETURN concat_ws(E'\n', code || ': ' || message, 'DETAIL: ' || NULLIF(detail, ''),
     'HINT: ' || NULLIF(hint, ''));
+END $$;
+
+-- how many calls of a statement a model had to answer, how many the memo did, and tokens written
+CREATE FUNCTION pg_temp.spent(sql text, OUT computed bigint, OUT remembered bigint, OUT tokens bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+  before record;
+BEGIN
+  SELECT * INTO before FROM vl_last_usage();
+  EXECUTE sql;
+  SELECT u.inferences - before.inferences, u.memo_hits - before.memo_hits,
+         u.total_output_tokens - before.total_output_tokens
+    INTO computed, remembered, tokens FROM vl_last_usage() u;
 END $$;
 
 SELECT count(vl_register_model('tiny', :'srcdir' || '/test/golden/tiny-like')) AS registered

@@ -54,6 +54,12 @@ my %slow = (
 		qq{SELECT count(vl_ask(scan, 'Read all the text in the image.', options =>
 			format('{"max_tokens": 2000, "temperature": 2, "seed": %s}', $seed * 1000 + n)::jsonb))
 		   FROM noise, generate_series(1, 100) n};
+	},
+	scoring => sub {
+		$seed++;
+		qq{SELECT count(vl_classify(scan, ARRAY(
+			SELECT format('%s %s', k, n + $seed * 1000) FROM generate_series(1, 200) k)))
+		   FROM noise, generate_series(1, 100) n};
 	});
 # What a statement says under a statement_timeout, and the time it takes by the server's clock
 sub timed
@@ -67,9 +73,11 @@ sub timed
 	return ($said, $end - $start);
 }
 
+# Scoring candidates takes the place of decoding.
+my %phase_of = (scoring => 'decode');
 my %delays = (image => [0, 50, 200], vision => [0, 10, 30], prefill => [0, 50, 150],
-	decode => [0, 1, 3]);
-my @phases = qw(image vision prefill decode);
+	decode => [0, 1, 3], scoring => [0, 1, 3]);
+my @phases = qw(image vision prefill decode scoring);
 
 foreach my $phase (@phases)
 {
@@ -79,10 +87,11 @@ foreach my $phase (@phases)
 	{
 		$session->send($slow{$phase}->()
 			  . ";\nSELECT 'after ' || extract(epoch FROM clock_timestamp())");
-		my ($seen, $acted) = act_in_phase($watcher, $session, $phase, 'cancel', $delay);
+		my $named = $phase_of{$phase} // $phase;
+		my ($seen, $acted) = act_in_phase($watcher, $session, $named, 'cancel', $delay);
 		my $text = $session->wait;
 
-		is($seen, $phase, "phase $phase is seen, for $delay ms");
+		is($seen, $named, "phase $phase is seen, for $delay ms");
 		is(sqlstate($text), '57014', 'canceled in it');
 		my ($after) = $text =~ /^after ([\d.]+)$/m;
 		push @took, ($after // 1e9) - ($acted // 0);

@@ -5,29 +5,12 @@
 #ifndef ENGINE_UTIL_H
 #define ENGINE_UTIL_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "dsv.h"
+#include "files_util.h"
 
 #define TINY "test/golden/tiny-like"
 #define SMALL "test/golden/small-like"
 #define BASE "test/golden/base-like"
 #define NANO "models/nano"
-
-static inline void
-check_ok(dsv_code code, const dsv_error *err)
-{
-	if (code != DSV_OK)
-		fail_msg("code %d: %s %s", code, err->msg, err->detail);
-}
 
 static inline dsv_model *
 open_model(const char *dir)
@@ -113,6 +96,81 @@ submit(dsv_engine *engine, const dsv_request *request)
 
 	check_ok(dsv_engine_submit(engine, request, &seq, &err), &err);
 	return seq;
+}
+
+/* ---- what happens inside ---- */
+
+/* Logits of every step, as the trace reports them */
+typedef struct logits
+{
+	float	   *v;
+	int			vocab;
+	int			n;
+} logits;
+
+static inline void
+keep_logits(void *ud, const dsv_trace_event *event)
+{
+	logits	   *l = ud;
+
+	if (event->stage != DSV_TRACE_LOGITS)
+		return;
+	l->vocab = event->cols;
+	l->v = realloc(l->v, (size_t) (l->n + 1) * l->vocab * sizeof(float));
+	memcpy(l->v + (size_t) l->n++ * l->vocab, event->data, l->vocab * sizeof(float));
+}
+
+static inline void
+make_prompt(int32_t *prompt, int n, uint32_t seed)
+{
+	for (int i = 0; i < n; i++)
+	{
+		seed = seed * 1664525u + 1013904223u;
+		prompt[i] = 3 + (int32_t) (seed >> 8) % 900;
+	}
+}
+
+/* A poll callback that cancels once */
+typedef struct countdown
+{
+	int			left;
+} countdown;
+
+static inline bool
+count_down(void *ud)
+{
+	return ((countdown *) ud)->left-- == 0;
+}
+
+/* Allocator that counts bytes, and fails the Nth call */
+typedef struct counter
+{
+	size_t		held;
+	int			calls;
+	int			fail_at;
+} counter;
+
+static inline void *
+count_alloc(void *ud, size_t size)
+{
+	counter    *c = ud;
+	size_t	   *p;
+
+	if (++c->calls == c->fail_at)
+		return NULL;
+	p = malloc(size + 16);
+	*p = size;
+	c->held += size;
+	return (char *) p + 16;
+}
+
+static inline void
+count_free(void *ud, void *ptr)
+{
+	size_t	   *p = (size_t *) ((char *) ptr - 16);
+
+	((counter *) ud)->held -= *p;
+	free(p);
 }
 
 #endif

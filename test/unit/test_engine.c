@@ -9,36 +9,6 @@
 
 #define PROMPT 150
 
-/* Logits of every step, as the trace reports them */
-typedef struct logits
-{
-	float	   *v;
-	int			vocab;
-	int			n;
-} logits;
-
-static void
-keep_logits(void *ud, const dsv_trace_event *event)
-{
-	logits	   *l = ud;
-
-	if (event->stage != DSV_TRACE_LOGITS)
-		return;
-	l->vocab = event->cols;
-	l->v = realloc(l->v, (size_t) (l->n + 1) * l->vocab * sizeof(float));
-	memcpy(l->v + (size_t) l->n++ * l->vocab, event->data, l->vocab * sizeof(float));
-}
-
-static void
-make_prompt(int32_t *prompt, int n, uint32_t seed)
-{
-	for (int i = 0; i < n; i++)
-	{
-		seed = seed * 1664525u + 1013904223u;
-		prompt[i] = 3 + (int32_t) (seed >> 8) % 900;
-	}
-}
-
 /* Runs the fixed prompt for a few tokens; returns the logits of each step */
 static logits
 run_prompt(const char *dir, dsv_engine_options options, int nprompt)
@@ -305,6 +275,9 @@ test_prefix_pages(void **state)
 	assert_true(r[0]->usage.tiles > 0);
 	assert_int_equal(r[1]->usage.tiles, 0);
 	assert_int_equal(r[2]->usage.tiles, r[0]->usage.tiles);
+	assert_int_equal(r[0]->usage.cached_tiles, 0);
+	assert_int_equal(r[1]->usage.cached_tiles, r[0]->usage.tiles);
+	assert_int_equal(r[2]->usage.cached_tiles, 0);
 	assert_string_equal(r[1]->text, r[2]->text);
 	assert_int_equal(r[1]->ntokens, r[2]->ntokens);
 	assert_memory_equal(r[1]->logprobs, r[2]->logprobs, r[1]->ntokens * sizeof(float));
@@ -333,6 +306,7 @@ test_equal_tiles(void **state)
 		seq = submit(engine, &a.request);
 		check_ok(run_to_end(engine, &err), &err);
 		assert_int_equal(dsv_sequence_result(seq)->usage.tiles, 1);
+		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tiles, 0);
 		assert_int_equal(dsv_sequence_result(seq)->usage.image_tokens, 421 * n);
 		dsv_sequence_release(seq);
 	}
@@ -414,6 +388,7 @@ test_tiles_that_are_left(void **state)
 		check_ok(run_to_end(engine, &err), &err);
 		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tokens, 0);
 		assert_int_equal(dsv_sequence_result(seq)->usage.tiles, tiles[i]);
+		assert_int_equal(dsv_sequence_result(seq)->usage.cached_tiles, i == 2 ? 2 : 0);
 		dsv_sequence_release(seq);
 	}
 	dsv_engine_destroy(engine);
@@ -455,17 +430,6 @@ test_level_changes_between_steps(void **state)
 }
 
 /* ---- cancel, rewind, stop ---- */
-
-typedef struct countdown
-{
-	int			left;
-} countdown;
-
-static bool
-count_down(void *ud)
-{
-	return ((countdown *) ud)->left-- == 0;
-}
 
 /* At every poll from the first to the last: the call fails, the engine goes on. */
 static void
@@ -567,6 +531,113 @@ test_rewind(void **state)
 		dsv_engine_destroy(engine);
 		dsv_model_close(model);
 	}
+}
+
+/* ---- forced tokens ---- */
+
+#define FORCED 100				/* more than a pass holds, over three pages */
+
+/* Until the sequence has chosen a token behind n, or has ended; returns the steps it took. */
+static int
+feed(dsv_engine *engine, dsv_sequence *seq, int n)
+{
+	dsv_error	err = {0};
+	int			steps = 0;
+
+	while (dsv_sequence_state(seq) == DSV_STATE_DECODE && dsv_sequence_result(seq)->ntokens <= n)
+	{
+		check_ok(dsv_engine_step(engine, &err), &err);
+		steps++;
+	}
+	return steps;
+}
+
+/* Logits after each of the forced tokens, fed one by one */
+static void
+force_singly(dsv_engine *engine, dsv_sequence *seq, const int32_t *forced, logits *l)
+{
+	dsv_error	err = {0};
+
+	check_ok(run_to_end(engine, &err), &err);
+	l->n = 0;
+	for (int i = 0; i < FORCED; i++)
+	{
+		check_ok(dsv_sequence_rewind(seq, i, &forced[i], 1, &err), &err);
+		assert_int_equal(feed(engine, seq, i + 1), 1);
+	}
+	/* rewinding to nothing shows the prompt's logits again, which is no step */
+	assert_int_equal(l->n, FORCED);
+}
+
+static void
+assert_row(const logits *l, int row, const float *want)
+{
+	assert_memory_equal(l->v + (size_t) row * l->vocab, want, l->vocab * sizeof(float));
+}
+
+/* However forced tokens are grouped, and whatever else is in the batch, the logits behind them
+ * are those of feeding them one by one. */
+static void
+check_forced(const char *dir, dsv_engine_options options)
+{
+	static const int ends[] = {1, 3, 33, FORCED};
+	dsv_model  *model = open_model(dir);
+	dsv_request request = {.max_tokens = FORCED + 2};
+	dsv_error	err = {0};
+	logits		l = {0};
+	logits		single;
+	int32_t		prompt[50];
+	int32_t		forced[FORCED];
+	int			from = 0;
+	dsv_engine *engine;
+	dsv_sequence *seq;
+	dsv_sequence *other;
+
+	options.trace = keep_logits;
+	options.trace_ud = &l;
+	engine = make_engine(model, &options);
+	make_prompt(prompt, 50, 5);
+	make_prompt(forced, FORCED, 6);
+	check_ok(dsv_engine_submit_tokens(engine, prompt, 50, &request, &seq, &err), &err);
+	force_singly(engine, seq, forced, &l);
+	single = l;
+	l = (logits) {0};
+
+	for (int i = 0; i < 4; i++)
+	{
+		check_ok(dsv_sequence_rewind(seq, from, forced + from, ends[i] - from, &err), &err);
+		assert_int_equal(feed(engine, seq, ends[i]), ends[i] - from > 64 ? 2 : 1);
+		assert_row(&l, i, single.v + (size_t) (ends[i] - 1) * single.vocab);
+		from = ends[i];
+	}
+
+	/* all of them beside another sequence with as many */
+	check_ok(dsv_engine_submit_tokens(engine, prompt, 50, &request, &other, &err), &err);
+	while (dsv_sequence_state(other) < DSV_STATE_DECODE)
+		check_ok(dsv_engine_step(engine, &err), &err);
+	check_ok(dsv_sequence_rewind(seq, 0, forced, FORCED, &err), &err);
+	check_ok(dsv_sequence_rewind(other, 0, forced, FORCED, &err), &err);
+	l.n = 0;
+	assert_int_equal(feed(engine, seq, FORCED), 4);
+	assert_int_equal(l.n, 2);
+	for (int i = 0; i < 2; i++)
+		assert_row(&l, i, single.v + (size_t) (FORCED - 1) * single.vocab);
+	free(single.v);
+	free(l.v);
+	dsv_engine_destroy(engine);
+	dsv_model_close(model);
+}
+
+static void
+test_forced_tokens(void **state)
+{
+	for (int m = 0; m < 3; m++)
+		for (int bf16 = 0; bf16 < 2; bf16++)
+			for (int threads = 1; threads <= 2; threads++)
+				check_forced(models[m], (dsv_engine_options) {.threads = threads,
+							 .precision = bf16 ? DSV_PRECISION_BF16 : DSV_PRECISION_FP32});
+	check_forced(SMALL, (dsv_engine_options) {.mla = DSV_MLA_EXPANDED});
+	dsv_shutdown();
 }
 
 static void
@@ -685,37 +756,6 @@ test_memory_limit_forgets(void **state)
 	free(prompt);
 }
 
-/* Allocator that counts bytes, and fails the Nth call */
-typedef struct counter
-{
-	size_t		held;
-	int			calls;
-	int			fail_at;
-} counter;
-
-static void *
-count_alloc(void *ud, size_t size)
-{
-	counter    *c = ud;
-	size_t	   *p;
-
-	if (++c->calls == c->fail_at)
-		return NULL;
-	p = malloc(size + 16);
-	*p = size;
-	c->held += size;
-	return (char *) p + 16;
-}
-
-static void
-count_free(void *ud, void *ptr)
-{
-	size_t	   *p = (size_t *) ((char *) ptr - 16);
-
-	((counter *) ud)->held -= *p;
-	free(p);
-}
-
 /* What dsv_engine_memory says is what is taken, but for the struct and the 64 bytes of alignment. */
 static void
 test_memory_is_exact(void **state)
@@ -805,6 +845,7 @@ main(void)
 		cmocka_unit_test(test_cancel_everywhere),
 		cmocka_unit_test_prestate(test_cancel_everywhere, "with caches"),
 		cmocka_unit_test(test_rewind),
+		cmocka_unit_test(test_forced_tokens),
 		cmocka_unit_test(test_stop_string),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_memory_limit_forgets),

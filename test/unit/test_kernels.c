@@ -1076,6 +1076,80 @@ test_max_order(void **state)
 	assert_true(kern->max(x, 1) == -INFINITY);
 }
 
+/* ---- pixels ---- */
+
+static void
+check_weigh_pixels(const kern_table *t, int pixels, int n, int most)
+{
+	int			ldw = (most + 3) / 4 * 4;
+	uint8_t    *x = slot(0, (size_t) pixels * 3 + KERN_PIXEL_SLACK);
+	int		   *first = slot(1, (size_t) n * sizeof(int));
+	int		   *count = slot(2, (size_t) n * sizeof(int));
+	int32_t    *weight = slot(3, (size_t) n * ldw * sizeof(int32_t));
+	uint8_t    *y = slot(4, (size_t) n * 3);
+
+	for (int i = 0; i < pixels * 3 + KERN_PIXEL_SLACK; i++)
+		x[i] = (uint8_t) random_bits();
+	memset(weight, 0, (size_t) n * ldw * sizeof(int32_t));
+	for (int i = 0; i < n; i++)
+	{
+		count[i] = (int) (random_bits() % (uint32_t) (most < pixels ? most + 1 : pixels + 1));
+		first[i] = i % 3 == 0 ? pixels - count[i] : (int) (random_bits() % (uint32_t) (pixels - count[i] + 1));
+		/* together 1.9 at most, of both signs */
+		for (int k = 0; k < count[i]; k++)
+			weight[i * ldw + k] = (int32_t) (random_bits() % (15u << 19) / (uint32_t) count[i]) - (7 << 19) / count[i] / 2;
+	}
+	t->weigh_pixels(x, first, count, weight, (size_t) ldw, y, n);
+	for (int i = 0; i < n; i++)
+		for (int c = 0; c < 3; c++)
+		{
+			int64_t		sum = 1 << (KERN_PIXEL_BITS - 1);
+
+			for (int k = 0; k < count[i]; k++)
+				sum += (int64_t) x[(first[i] + k) * 3 + c] * weight[i * ldw + k];
+			assert_true(sum == (int32_t) sum);
+			sum >>= KERN_PIXEL_BITS;
+			assert_int_equal(y[3 * i + c], sum < 0 ? 0 : sum > 255 ? 255 : sum);
+		}
+}
+
+static void
+check_add_bytes(const kern_table *t, int n)
+{
+	uint8_t    *x = slot(0, (size_t) n);
+	int32_t    *sum = slot(1, (size_t) n * sizeof(int32_t));
+	int32_t    *before = slot(2, (size_t) n * sizeof(int32_t));
+	int32_t		f = (int32_t) (random_bits() % (1u << 23)) - (1 << 22);
+
+	for (int i = 0; i < n; i++)
+	{
+		x[i] = (uint8_t) random_bits();
+		before[i] = sum[i] = (int32_t) (random_bits() % (1u << 30)) - (1 << 29);
+	}
+	t->add_bytes(x, f, sum, n);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(sum[i], before[i] + x[i] * f);
+}
+
+/* Whole numbers: the same at every level, whatever the order */
+static void
+test_pixels(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (int front = 0; front <= 1; front++)
+		{
+			at_front = front;
+			for (int pixels = 1; pixels <= 70; pixels++)
+				for (int most = 1; most <= 45; most += 4)
+					check_weigh_pixels(t, pixels, 20, most);
+			for (int n = 0; n <= 200; n++)
+				check_add_bytes(t, n);
+		}
+	at_front = false;
+}
+
 /* ---- between levels ---- */
 
 /* Every kernel that does not have an exact reference above, into one buffer. */
@@ -1186,6 +1260,7 @@ main(void)
 		cmocka_unit_test(test_layer_norm_offset),
 		cmocka_unit_test(test_rope),
 		cmocka_unit_test(test_max_order),
+		cmocka_unit_test(test_pixels),
 		cmocka_unit_test(test_levels_agree),
 		cmocka_unit_test(test_fp_environment),
 	};

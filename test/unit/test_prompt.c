@@ -91,7 +91,7 @@ image_size(const char *name, int *width, int *height)
 	assert_non_null(f);
 	len = fread(data, 1, sizeof(data), f);
 	fclose(f);
-	if (dsv_image_probe(data, len, &as_stored, &info, &err) != DSV_OK)
+	if (dsv_image_probe(data, len, &as_stored, NULL, &info, &err) != DSV_OK)
 		fail_msg("%s: %s", path, err.msg);
 	*width = info.width;
 	*height = info.height;

@@ -48,10 +48,12 @@ test_cpu_names(void **state)
 static void
 test_libraries(void **state)
 {
-	static const char *const names[] = {"libjpeg", "libpng", "pcre2", "jansson", "xxhash"};
+	static const char *const names[] = {"libjpeg", "libpng", "libtiff", "libwebp", "qpdf", "freetype", "pcre2",
+	"jansson", "xxhash"};
+	const int	n = sizeof(names) / sizeof(names[0]);
 	const char *version;
 
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < n; i++)
 	{
 		version = NULL;
 		assert_non_null(strstr(dsv_library(i, &version), names[i]));
@@ -59,7 +61,7 @@ test_libraries(void **state)
 		assert_in_range(version[0], '0', '9');
 		assert_non_null(dsv_library(i, NULL));
 	}
-	assert_null(dsv_library(5, &version));
+	assert_null(dsv_library(n, &version));
 	assert_null(dsv_library(-1, &version));
 }
 

@@ -42,9 +42,7 @@ make(fixture *f, dsv_sampling options, int vocab)
 static int32_t
 next(fixture *f, const float *logits, const int32_t *answer, int n)
 {
-	float		logprob;
-
-	return dsv_sampler_next(&f->s, logits, answer, n, NULL, &logprob);
+	return dsv_sampler_next(&f->s, logits, answer, n, NULL);
 }
 
 /* One choice with these options after this answer */
@@ -53,12 +51,10 @@ choose(dsv_sampling options, const float *logits, int vocab, const int32_t *answ
 	   const uint32_t *allowed)
 {
 	fixture		f;
-	float		logprob;
 	int32_t		id;
 
 	make(&f, options, vocab);
-	id = dsv_sampler_next(&f.s, logits, answer, n, allowed, &logprob);
-	assert_float_equal(logprob, dsv_logprob(logits, vocab, id), 0);
+	id = dsv_sampler_next(&f.s, logits, answer, n, allowed);
 	free(f.to_free);
 	return id;
 }
