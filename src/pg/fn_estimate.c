@@ -368,7 +368,7 @@ know_call(const FuncExpr *call, Oid schema, KnownCall *known)
 		return false;
 	known->entry = ResolveModel(schema, name);
 	known->model = GetBackendModel(OpenBackendModel(known->entry));
-		ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
+	ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
 				DatumGetJsonbP(given->constvalue) : NULL, known->task, &known->options);
 	known->measured = RatesFind(known->entry->digest, known->task, &known->rates);
 	return true;

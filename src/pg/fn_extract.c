@@ -22,17 +22,9 @@ PG_FUNCTION_INFO_V1(vl_schema_of);
 static InferResult *
 extract(InferCall *call, bytea *image, const FieldPlan *plan)
 {
-	InferResult *result;
-	VlError		error;
-
-	call->images = &image;
-	call->nimages = 1;
+	SetImage(call, image);
 	SetExtraction(call, plan);
-	result = Infer(call);
-	if (!FindRowError(call, result, &error))
-		return result;
-	ReportRowError(call, result, &error);
-	return NULL;
+	return InferOrReport(call);
 }
 
 /* ---- vl_extract ---- */

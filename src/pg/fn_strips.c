@@ -157,8 +157,7 @@ read_strip(const LongPage *page, int i, Strip *strip, MemoryContext context)
 			call.options.image.max_bytes = 0;
 		call.options.image.page = 0;
 	}
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, image);
 	result = Infer(&call);
 	if (!FindRowError(&call, result, &error))
 		keep_text(strip, result->text, result->len, context);
@@ -268,7 +267,7 @@ put_strip(ReturnSetInfo *rsinfo, const LongPage *page, int i, const Strip *strip
 Datum
 vl_ocr_strips(PG_FUNCTION_ARGS)
 {
-	LongPage		page = {0};
+	LongPage	page = {0};
 	Strip	   *strips;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

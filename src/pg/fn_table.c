@@ -125,21 +125,17 @@ shaped(FunctionCallInfo fcinfo, dsv_task task)
 {
 	InferCall	call;
 	InferResult *result;
-	bytea	   *image;
 	VlError		error;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	ReadCall(fcinfo, task, 1, &call);
-	image = PG_GETARG_BYTEA_PP(0);
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, PG_GETARG_BYTEA_PP(0));
 	SetShape(&call);
-	result = Infer(&call);
-	if (!FindRowError(&call, result, &error))
-		PG_RETURN_JSONB_P(shaped_answer(&call, result, &error));
-	ReportRowError(&call, result, &error);
-	PG_RETURN_NULL();
+	result = InferOrReport(&call);
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(shaped_answer(&call, result, &error));
 }
 
 /* vl_table(image, model, options) */

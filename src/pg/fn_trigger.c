@@ -517,8 +517,7 @@ read_image(NewRow *row, const TriggerPlan *plan, bytea *image, TupleDesc desc)
 	InferResult *result;
 	VlError		error;
 
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, image);
 	result = Infer(&call);
 	if (FindRowError(&call, result, &error))
 	{

@@ -63,8 +63,9 @@ static const OptionRule rules[] = {
 	{"in_flight", OPTION_INT, 1, 64, FIELD(in_flight)},
 };
 
-bool
-TaskIsScored(dsv_task task)
+/* Whether the task chooses between given answers by their scores; the model writes none. */
+static bool
+is_scored(dsv_task task)
 {
 	return task == DSV_TASK_IS || task == DSV_TASK_CLASSIFY;
 }
@@ -200,7 +201,7 @@ apply(const OptionRule *rule, JsonbValue *v, CallOptions *out)
 static void
 check_use(const OptionRule *rule, dsv_task task)
 {
-	bool		scored = TaskIsScored(task);
+	bool		scored = is_scored(task);
 
 	if (rule->use == ALWAYS || rule->use == (scored ? SCORED : WRITTEN))
 		return;
