@@ -15,7 +15,6 @@
 #include "call_shape.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "error_report.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "funcapi.h"

@@ -8,6 +8,7 @@
 #include "fields.h"
 #include "funcapi.h"
 #include "infer.h"
+#include "json_value.h"
 #include "type_schema.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
@@ -203,7 +204,7 @@ put_rows(const InferCall *call, const InferResult *result, const TypePlan *row, 
 		 Tuplestorestate *store)
 {
 	Jsonb	   *answer = AnswerJsonb(result->text, result->len);
-	JsonbValue *rows = getKeyJsonValueFromContainer(&answer->root, list, strlen(list), NULL);
+	JsonbValue *rows = FindMember(&answer->root, list);
 	HeapTupleData *tuples;
 	int			n;
 

@@ -9,13 +9,9 @@
  */
 #include "compat.h"
 
-#include <math.h>
-
 #include "backend_engine.h"
 #include "funcapi.h"
 #include "infer.h"
-#include "memo.h"
-#include "utils/builtins.h"
 #include "utils/geo_decls.h"
 #include "utils/memutils.h"
 

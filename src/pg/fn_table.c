@@ -8,7 +8,7 @@
 #include "table.h"
 
 #include "fields.h"
-#include "utils/builtins.h"
+#include "json_value.h"
 
 PG_FUNCTION_INFO_V1(vl_table);
 PG_FUNCTION_INFO_V1(vl_chart);
@@ -49,7 +49,7 @@ SetShape(InferCall *call)
 static JsonbContainer *
 member(Jsonb *object, const char *key)
 {
-	return getKeyJsonValueFromContainer(&object->root, key, strlen(key), NULL)->val.binary.data;
+	return FindMember(&object->root, key)->val.binary.data;
 }
 
 /* Copies a row of the answer, with nulls behind it; false when it has too many cells. */

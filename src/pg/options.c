@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "guc.h"
+#include "json_value.h"
 #include "mb/pg_wchar.h"
 #include "near_miss.h"
 #include "utils/builtins.h"
@@ -192,7 +193,7 @@ apply(const OptionRule *rule, JsonbValue *v, CallOptions *out)
 			break;
 		case OPTION_ON_ERROR:
 			if (v->type != jbvString ||
-				!ParseOnError(pnstrdup(v->val.string.val, v->val.string.len), (int *) field))
+				!ParseOnError(StringOfValue(v), (int *) field))
 				bad_value(rule, "\"error\", \"null\" or \"warning\"");
 			break;
 	}
@@ -235,7 +236,7 @@ ReadOptions(Jsonb *options, dsv_task task, CallOptions *out)
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 		if (token == WJB_KEY)
 		{
-			const OptionRule *rule = find_rule(pnstrdup(v.val.string.val, v.val.string.len));
+			const OptionRule *rule = find_rule(StringOfValue(&v));
 
 			JsonbIteratorNext(&it, &v, true);
 			if (v.type != jbvNull)
