@@ -26,7 +26,7 @@ OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
-ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson
+ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson libxxhash
 # libwebp's headers do not tell its version
 ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS)) \
 	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp)
@@ -106,11 +106,16 @@ check-unit: $(UNIT_BINS)
 GOLDEN = tiny-like small-like base-like variant-a variant-b variant-c
 golden-cases = $(filter-out %/prompts.json,$(wildcard test/golden/cases/$1/*.json))
 
+# nano packed: how far its answers may be from those of the published weights
+check-packed = build/dsvl2 pack --quiet --force --quant $1 models/nano build/nano-$1.safetensors && \
+	build/dsvl2 compare --most $2 models/nano build/nano-$1.safetensors models/nano/samples
+
 check-golden: build/dsvl2
 	@$(foreach m,$(GOLDEN),build/dsvl2 golden test/golden/$m $(call golden-cases,$m) &&) true
 	@$(foreach m,$(GOLDEN),build/dsvl2 golden --cpu avx2 test/golden/$m test/golden/cases/$m/one_image.json &&) true
 	@$(foreach m,$(GOLDEN),build/dsvl2 golden --precision bf16 test/golden/$m $(call golden-cases,$m) &&) true
 	@build/dsvl2 nano-check --accuracy models/nano/accuracy.json models/nano models/nano/samples
+	@$(foreach q,bf16:1e-12 q8:0.002 q4:0.05,$(call check-packed,$(firstword $(subst :, ,$q)),$(lastword $(subst :, ,$q))) &&) true
 
 # ---- servers ----
 

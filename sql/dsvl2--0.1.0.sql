@@ -12,6 +12,7 @@ CREATE TABLE @extschema@.vl_model (
     quant         text NOT NULL,
     digest        text NOT NULL,
     builtin       boolean NOT NULL DEFAULT false,
+    source        text,         -- digest of the folder that it was packed from
     parameters    bigint NOT NULL,
     bytes         bigint NOT NULL,
     registered_by name NOT NULL DEFAULT session_user,
@@ -353,6 +354,16 @@ SELECT a.pid, d.datname, r.rolname AS usename, a.task, a.model, a.phase, a.done,
 
 GRANT SELECT ON @extschema@.vl_stat_activity TO PUBLIC;
 
+-- ---- packed models ----
+
+CREATE FUNCTION @extschema@.vl_verify_model(name text)
+RETURNS void AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+REVOKE ALL ON FUNCTION @extschema@.vl_verify_model(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.vl_verify_model(text) TO pg_read_server_files;
+
+COMMENT ON FUNCTION @extschema@.vl_verify_model(text) IS
+  'reads the files of a model and raises an error when they are damaged';
 -- ---- counters ----
 
 CREATE FUNCTION @extschema@.vl_stat(OUT datid oid, OUT usesysid oid, OUT task text, OUT model text,
@@ -432,7 +443,7 @@ COMMENT ON VIEW @extschema@.vl_models IS 'registered models';
 COMMENT ON VIEW @extschema@.vl_stat_activity IS 'running inference calls of all sessions';
 COMMENT ON TYPE @extschema@.vl_result IS 'answer of vl_run with all that is known about it; times in milliseconds';
 COMMENT ON FUNCTION @extschema@.vl_register_model(text, text, text) IS
-  'checks a folder with a published model and gives it a name';
+  'checks a folder with a published model, or a packed one, and gives it a name';
 COMMENT ON FUNCTION @extschema@.vl_drop_model(text) IS 'forgets a model with its aliases, or an alias';
 COMMENT ON FUNCTION @extschema@.vl_alias(text, text) IS 'gives a model a second name, or moves that name';
 COMMENT ON FUNCTION @extschema@.vl_prewarm(text) IS 'reads the weights of a model into memory; bytes';

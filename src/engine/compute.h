@@ -90,7 +90,7 @@ dsv_ceil_div(int a, int b)
 static inline const void *
 dsv_matrix_row(const dsv_matrix *w, int row)
 {
-	return (const char *) w->data + (size_t) row * w->cols * kern_dtype_size(w->dtype);
+	return (const char *) w->data + (size_t) row * kern_row_bytes(w->dtype, (size_t) w->cols);
 }
 
 #endif

@@ -683,6 +683,42 @@ load(const char *dir, const char *name, dsv_code (*reader) (json_t *, dsv_config
 	return code;
 }
 
+static dsv_code
+finish(dsv_config *out, dsv_error *err)
+{
+	if (out->ncandidates == 0)
+	{
+		out->candidates[0] = (dsv_size) {384, 384};
+		out->ncandidates = 1;
+	}
+	return check_candidates(out, err);
+}
+
+static dsv_code
+parse(const char *text, const char *name, dsv_code (*reader) (json_t *, dsv_config *, dsv_error *),
+	  dsv_config *out, dsv_error *err)
+{
+	json_t	   *root = NULL;
+	dsv_code	code = dsv_json_load_bytes(name, text, strlen(text), &root, err);
+
+	if (code == DSV_OK)
+		code = reader(root, out, err);
+	json_decref(root);
+	return code;
+}
+
+dsv_code
+dsv_config_parse(const char *config, const char *processor, dsv_config *out, dsv_error *err)
+{
+	dsv_code	code;
+
+	memset(out, 0, sizeof(*out));
+	code = parse(config, CONFIG, read_config, out, err);
+	if (code == DSV_OK && processor != NULL)
+		code = parse(processor, PROCESSOR, read_processor, out, err);
+	return code == DSV_OK ? finish(out, err) : code;
+}
+
 dsv_code
 dsv_config_load(const char *dir, dsv_config *out, dsv_error *err)
 {
@@ -699,10 +735,5 @@ dsv_config_load(const char *dir, dsv_config *out, dsv_error *err)
 	code = load(dir, PROCESSOR, read_processor, &absent, out, err);
 	if (code != DSV_OK && !absent)
 		return code;
-	if (out->ncandidates == 0)
-	{
-		out->candidates[0] = (dsv_size) {384, 384};
-		out->ncandidates = 1;
-	}
-	return check_candidates(out, err);
+	return finish(out, err);
 }

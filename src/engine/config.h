@@ -105,6 +105,10 @@ typedef struct dsv_config
  * then come from config.json and the class defaults).  Errors: IO, FORMAT, UNSUPPORTED. */
 dsv_code	dsv_config_load(const char *dir, dsv_config *out, dsv_error *err);
 
+/* The same from the texts of the files; processor may be NULL. */
+dsv_code	dsv_config_parse(const char *config, const char *processor, dsv_config *out,
+							 dsv_error *err);
+
 /* Layer i has routed experts. */
 static inline bool
 dsv_config_is_moe(const dsv_language_config *c, int layer)

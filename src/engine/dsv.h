@@ -2,8 +2,9 @@
  * dsv.h
  *		The only public header of the engine "dsv": DeepSeek-VL2 in plain C11.
  *
- * A dsv_model is a folder of published weights, mapped read-only and shared by
- * every process that opens it; it never changes after dsv_model_open().  A
+ * A dsv_model is a folder of published weights or a file packed from one, mapped
+ * read-only and shared by every process that opens it; it never changes after
+ * dsv_model_open().  A
  * dsv_engine is one model plus key/value pages, scratch memory and the right to
  * use the process's worker threads.  A dsv_sequence is one request to an engine:
  * images, a conversation, how to decode.  Nothing happens behind the caller's
@@ -148,6 +149,19 @@ typedef struct dsv_answers
 									 * names of the fields, comma-separated */
 } dsv_answers;
 
+/* How a packed file holds the weights */
+typedef enum dsv_quant
+{
+	DSV_QUANT_BF16 = 0,			/* as published */
+	DSV_QUANT_Q8,				/* the language model's matrices in 8 bits */
+	DSV_QUANT_Q4,				/* the same, routed experts in 4 bits */
+	DSV_QUANT_COUNT
+} dsv_quant;
+
+/* "bf16", "q8", "q4" */
+const char *dsv_quant_name(dsv_quant quant);
+bool		dsv_quant_parse(const char *name, dsv_quant *out);
+
 typedef struct dsv_model_info
 {
 	const char *name;			/* dsvl2.json "name", else the folder's name */
@@ -156,7 +170,10 @@ typedef struct dsv_model_info
 								 * tensor directory and sampled data, hex */
 	int64_t		parameters;		/* numbers in all tensors that are used */
 	int64_t		bytes;			/* of the weight files */
-	const char *dtype;			/* of the matrices: "bf16", "f16", "f32", "mixed" */
+	const char *dtype;			/* of the matrices: "bf16", "f16", "f32", "mixed", "q8", "q4" */
+	bool		packed;			/* a file, not a folder */
+	dsv_quant	quant;			/* of a packed file; DSV_QUANT_BF16 of a folder */
+	char		source[65];		/* digest of the folder it was packed from; its own of a folder */
 	int			image_size;		/* pixels of a tile's side */
 	int			max_tiles;		/* local tiles at most */
 	int			context;		/* tokens: prompt and answer together */
@@ -174,9 +191,11 @@ typedef struct dsv_model_info
  * defaults), one or many safetensors with an index, tokenizer.json,
  * processor_config.json, and dsvl2.json if there is one (name, notice, task
  * prompts).  Every tensor is checked for name, type, shape and place in the file.
- * Errors: IO, FORMAT, UNSUPPORTED, NOMEM.
+ * Or a file that dsv_model_pack made of such a folder: then its header is checked
+ * against its checksum, its data is not (dsv_model_verify does).
+ * Errors: IO, FORMAT, UNSUPPORTED, LIMIT, NOMEM.
  */
-dsv_code	dsv_model_open(const char *dir, const dsv_mem *mem, dsv_model **out, dsv_error *err);
+dsv_code	dsv_model_open(const char *path, const dsv_mem *mem, dsv_model **out, dsv_error *err);
 void		dsv_model_close(dsv_model *model);
 const dsv_model_info *dsv_model_get_info(const dsv_model *model);
 
@@ -184,6 +203,39 @@ const dsv_model_info *dsv_model_get_info(const dsv_model *model);
  * (may be NULL) gets the number of bytes touched.  Errors: CANCELED. */
 dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
 							  int64_t *resident, dsv_error *err);
+
+/* Called between pieces of work on a file, and when it is done; true cancels. */
+typedef struct dsv_pack_progress
+{
+	bool		(*report) (void *ud, int64_t done, int64_t total);	/* bytes */
+	void	   *ud;
+} dsv_pack_progress;
+
+/* Zeroed = defaults. */
+typedef struct dsv_pack_options
+{
+	dsv_quant	quant;
+	int			threads;		/* 0 = one a processor, at most 16 */
+	bool		replace;		/* a file of that name may be there */
+	dsv_pack_progress progress;
+	const dsv_mem *mem;
+} dsv_pack_options;
+
+/*
+ * Packs a folder into one file: weights in the given quantisation, configuration,
+ * tables of the tokenizer, checksums.  Takes some 70 MB of memory whatever the
+ * model's size.  The file is written as "PATH.tmp", made durable and only then
+ * given its name; after an error neither is left.  Who packs to the same path
+ * meanwhile waits, and finds the file there: IO with sys_errno EEXIST.
+ * Errors: those of dsv_model_open, INPUT (a packed file), CANCELED.
+ */
+dsv_code	dsv_model_pack(const char *dir, const char *path, const dsv_pack_options *options,
+						   dsv_error *err);
+
+/* Reads a packed file and compares every checksum; progress and mem may be NULL.
+ * Errors: IO, FORMAT (the damaged tensor is named), UNSUPPORTED, CANCELED, NOMEM. */
+dsv_code	dsv_model_verify(const char *path, const dsv_mem *mem,
+							 const dsv_pack_progress *progress, dsv_error *err);
 
 /* The model's prompt for a task: special tokens are written out, "{}" stands for
  * the caller's text.  NULL when the model was not trained for the task. */

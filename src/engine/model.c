@@ -1,6 +1,7 @@
 /*
  * model.c
- *		Opening a model folder: everything that is read, checked against each other.
+ *		Opening a model, a folder or a packed file: everything that is read, checked against
+ *		each other.
  *
  * dsvl2.json is this project's own file and optional.  It names the model, may carry a
  * notice for users, and holds the prompts of the tasks that the model was trained for and
@@ -10,7 +11,8 @@
  * The digest names a model in caches and catalogs.  Hashing every weight would take longer
  * than answering, so it covers config.json, processor_config.json, tokenizer.json and
  * dsvl2.json whole, and of each weight file its size, its header, and 64 blocks of
- * 4 KiB spread evenly over the data (all of the data when there is no more than that).
+ * 4 KiB spread evenly over the data (all of the data when there is no more than that).  A
+ * packed file's header holds the texts and the checksums of all data.
  */
 #include "model.h"
 
@@ -18,10 +20,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "json.h"
 #include "file.h"
+#include "packed.h"
 #include "sha256.h"
 
 #define OWN_FILE "dsvl2.json"
@@ -226,6 +230,18 @@ name_of_folder(dsv_model *model, dsv_error *err)
 	return DSV_OK;
 }
 
+/* root NULL: there is no dsvl2.json. */
+static dsv_code
+read_own_or_builtin(dsv_model *model, json_t *root, dsv_error *err)
+{
+	dsv_code	code;
+
+	if (root != NULL)
+		return read_own(model, root, err);
+	code = set_builtin_tasks(model, err);
+	return code == DSV_OK ? set_builtin_answers(model, err) : code;
+}
+
 static dsv_code
 open_own(dsv_model *model, dsv_error *err)
 {
@@ -236,14 +252,8 @@ open_own(dsv_model *model, dsv_error *err)
 	if (code != DSV_OK)
 		return code;
 	code = dsv_json_load_file(path, MAX_OWN_BYTES, &root, err);
-	if (code == DSV_OK)
-		code = read_own(model, root, err);
-	else if (code == DSV_IO && err->sys_errno == ENOENT)
-	{
-		code = set_builtin_tasks(model, err);
-		if (code == DSV_OK)
-			code = set_builtin_answers(model, err);
-	}
+	if (code == DSV_OK || (code == DSV_IO && err->sys_errno == ENOENT))
+		code = read_own_or_builtin(model, root, err);
 	json_decref(root);
 	if (code == DSV_OK && model->name == NULL)
 		code = name_of_folder(model, err);
@@ -255,16 +265,29 @@ open_own(dsv_model *model, dsv_error *err)
 static dsv_code
 open_tokenizer(dsv_model *model, dsv_error *err)
 {
-	const dsv_language_config *c = &model->config.language;
 	char		path[DSV_PATH_MAX];
-	size_t		len;
-	int			size;
 	dsv_code	code = dsv_path_join(path, model->dir, "tokenizer.json", err);
 
-	if (code == DSV_OK)
-		code = dsv_tokenizer_open(path, &model->mem, &model->tokenizer, err);
-	if (code != DSV_OK)
-		return code;
+	return code == DSV_OK ? dsv_tokenizer_open(path, &model->mem, &model->tokenizer, err) : code;
+}
+
+static dsv_code
+open_packed_tokenizer(dsv_model *model, dsv_error *err)
+{
+	const dsv_tensor *t = dsv_safetensors_find(model->files, DSV_PACKED_TOKENIZER);
+
+	if (t == NULL)
+		return dsv_fail(err, DSV_FORMAT, "tensor \"%s\" is missing", DSV_PACKED_TOKENIZER);
+	return dsv_tokenizer_open_packed(t->data, dsv_tensor_bytes(t), &model->mem, &model->tokenizer, err);
+}
+
+static dsv_code
+check_tokenizer(dsv_model *model, dsv_error *err)
+{
+	const dsv_language_config *c = &model->config.language;
+	size_t		len;
+	int			size;
+
 	size = dsv_tokenizer_size(model->tokenizer);
 	if (size > c->vocab)
 	{
@@ -355,7 +378,7 @@ add_weights(dsv_sha256 *sha, const uint8_t *base, size_t len)
 }
 
 static dsv_code
-make_digest(dsv_model *model, dsv_error *err)
+make_digest(dsv_model *model, bool packed, dsv_error *err)
 {
 	static const char *const files[] = {
 		"config.json", "processor_config.json", "tokenizer.json", OWN_FILE
@@ -367,7 +390,7 @@ make_digest(dsv_model *model, dsv_error *err)
 	dsv_sha256	sha;
 
 	dsv_sha256_init(&sha);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; !packed && i < 4; i++)
 	{
 		dsv_code	code = add_file(&sha, model->dir, files[i], err);
 
@@ -428,29 +451,84 @@ fill_info(dsv_model *model)
 }
 
 static dsv_code
-open_parts(dsv_model *model, const char *dir, dsv_error *err)
+bind_weights(dsv_model *model, dsv_error *err)
 {
-	const dsv_mem *mem = &model->mem;
+	advise(model, MADV_RANDOM);
+	return dsv_weights_bind(model->files, &model->config, &model->mem, &model->weights, err);
+}
+
+static dsv_code
+open_folder(dsv_model *model, dsv_error *err)
+{
 	dsv_code	code;
 
-	if ((code = copy_string(model, &model->dir, dir, err)) != DSV_OK ||
-		(code = dsv_config_load(dir, &model->config, err)) != DSV_OK ||
-		(code = dsv_safetensors_open_dir(dir, mem, &model->files, err)) != DSV_OK)
+	if ((code = dsv_config_load(model->dir, &model->config, err)) != DSV_OK ||
+		(code = dsv_safetensors_open_dir(model->dir, &model->mem, &model->files, err)) != DSV_OK ||
+		(code = bind_weights(model, err)) != DSV_OK ||
+		(code = open_tokenizer(model, err)) != DSV_OK)
 		return code;
-	advise(model, MADV_RANDOM);
-	if ((code = dsv_weights_bind(model->files, &model->config, mem, &model->weights,
-								 err)) != DSV_OK ||
-		(code = open_tokenizer(model, err)) != DSV_OK ||
-		(code = open_own(model, err)) != DSV_OK)
+	return open_own(model, err);
+}
+
+static dsv_code
+read_packed(dsv_model *model, const dsv_packed *packed, dsv_error *err)
+{
+	json_t	   *own = NULL;
+	dsv_code	code = dsv_config_parse(packed->config, packed->processor, &model->config, err);
+
+	if (code == DSV_OK)
+		code = bind_weights(model, err);
+	if (code == DSV_OK)
+		code = open_packed_tokenizer(model, err);
+	if (code == DSV_OK && packed->own != NULL)
+		code = dsv_json_load_bytes(OWN_FILE, packed->own, strlen(packed->own), &own, err);
+	if (code == DSV_OK)
+		code = read_own_or_builtin(model, own, err);
+	if (code == DSV_OK && model->name == NULL)
+		code = copy_string(model, &model->name, packed->name, err);
+	json_decref(own);
+	model->info.packed = true;
+	model->info.quant = packed->quant;
+	memcpy(model->info.source, packed->source, sizeof(model->info.source));
+	return code;
+}
+
+static dsv_code
+open_packed(dsv_model *model, dsv_error *err)
+{
+	dsv_packed	packed;
+	dsv_code	code = dsv_packed_open(model->dir, &model->mem, &model->files, &packed, err);
+
+	if (code != DSV_OK)
+		return code;
+	code = read_packed(model, &packed, err);
+	dsv_packed_close(&packed);
+	return code;
+}
+
+static dsv_code
+open_parts(dsv_model *model, const char *path, dsv_error *err)
+{
+	struct stat st;
+	bool		packed = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+	dsv_code	code = copy_string(model, &model->dir, path, err);
+
+	if (code == DSV_OK)
+		code = packed ? open_packed(model, err) : open_folder(model, err);
+	if (code == DSV_OK)
+		code = check_tokenizer(model, err);
+	if (code != DSV_OK)
 		return code;
 	fill_info(model);
-	code = make_digest(model, err);
+	code = make_digest(model, packed, err);
+	if (!packed)
+		memcpy(model->info.source, model->info.digest, sizeof(model->info.source));
 	advise(model, MADV_NORMAL);
 	return code;
 }
 
 dsv_code
-dsv_model_open(const char *dir, const dsv_mem *mem, dsv_model **out, dsv_error *err)
+dsv_model_open(const char *path, const dsv_mem *mem, dsv_model **out, dsv_error *err)
 {
 	dsv_error	local;
 	dsv_model  *model;
@@ -463,7 +541,7 @@ dsv_model_open(const char *dir, const dsv_mem *mem, dsv_model **out, dsv_error *
 	if (model == NULL)
 		return dsv_fail_nomem(err, sizeof(*model));
 	model->mem = mem != NULL ? *mem : dsv_mem_libc;
-	code = open_parts(model, dir, err);
+	code = open_parts(model, path, err);
 	if (code == DSV_OK)
 		*out = model;
 	else

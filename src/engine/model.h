@@ -28,7 +28,7 @@ enum
 struct dsv_model
 {
 	dsv_mem		mem;
-	char	   *dir;
+	char	   *dir;				/* or a packed file */
 	dsv_config	config;
 	dsv_safetensors *files;
 	dsv_weights weights;

@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <pcre2.h>
 #include <png.h>
+#include <xxhash.h>
 #include <qpdf/DLL.h>
 #include <stdio.h>
 #include <jpeglib.h>
@@ -96,6 +97,7 @@ dsv_library(int i, const char **version)
 		{"freetype", VALUE(FREETYPE_MAJOR) "." VALUE(FREETYPE_MINOR) "." VALUE(FREETYPE_PATCH)},
 		{"pcre2", VALUE(PCRE2_MAJOR) "." VALUE(PCRE2_MINOR)},
 		{"jansson", JANSSON_VERSION},
+		{"xxhash", VALUE(XXH_VERSION_MAJOR) "." VALUE(XXH_VERSION_MINOR) "." VALUE(XXH_VERSION_RELEASE)},
 	};
 
 	if (i < 0 || (size_t) i >= sizeof(libraries) / sizeof(libraries[0]))

@@ -56,6 +56,7 @@ typedef struct reader
 {
 	const char *file;			/* for messages */
 	const json_t *weight_map;	/* of the index, or NULL */
+	json_t	  **metadata;		/* to be filled, or NULL */
 	const char *data;			/* behind the header */
 	uint64_t	size;			/* of the data */
 	dsv_error  *err;
@@ -201,8 +202,8 @@ read_tensor(const reader *r, const char *name, const json_t *entry, dsv_tensor *
 
 /* ---- one file ---- */
 
-static size_t
-tensor_bytes(const dsv_tensor *t)
+size_t
+dsv_tensor_bytes(const dsv_tensor *t)
 {
 	return (size_t) t->count * dtypes[t->dtype].size;
 }
@@ -242,7 +243,7 @@ check_places(const reader *r, dsv_tensor *tensors, size_t n)
 			return bad_tensor(r, tensors[i].name, "overlaps another one");
 		if (begin > at)
 			return bad_tensor(r, tensors[i].name, "lies behind a hole in the data");
-		at = begin + tensor_bytes(&tensors[i]);
+		at = begin + dsv_tensor_bytes(&tensors[i]);
 	}
 	if (at != r->data + r->size)
 		return dsv_fail(r->err, DSV_FORMAT, "%s: %zu bytes at the end belong to no tensor", r->file,
@@ -319,6 +320,8 @@ read_header(dsv_safetensors *st, shard *s, reader *r)
 		code = read_entries(st, s, r, header);
 	else
 		code = dsv_fail(r->err, DSV_FORMAT, "%s is not a JSON object", what);
+	if (code == DSV_OK && r->metadata != NULL)
+		*r->metadata = json_incref(json_object_get(header, "__metadata__"));
 	json_decref(header);
 	return code;
 }
@@ -353,10 +356,11 @@ map_file(const char *path, shard *s, dsv_error *err)
 }
 
 static dsv_code
-add_file(dsv_safetensors *st, const char *path, const json_t *weight_map, dsv_error *err)
+add_file(dsv_safetensors *st, const char *path, const json_t *weight_map, json_t **metadata,
+		 dsv_error *err)
 {
 	void	   *shards = st->shards;
-	reader		r = {.weight_map = weight_map, .err = err};
+	reader		r = {.weight_map = weight_map, .metadata = metadata, .err = err};
 	shard	   *s;
 	dsv_code	code;
 
@@ -426,7 +430,7 @@ add_indexed(dsv_safetensors *st, const char *dir, const json_t *index, dsv_error
 
 		code = dsv_path_join(path, dir, files[i], err);
 		if (code == DSV_OK)
-			code = add_file(st, path, weight_map, err);
+			code = add_file(st, path, weight_map, NULL, err);
 	}
 	return code;
 }
@@ -482,7 +486,7 @@ add_single(dsv_safetensors *st, const char *dir, dsv_error *err)
 		dsv_hint(err, "Download %s too.", INDEX_NAME);
 		return DSV_FORMAT;
 	}
-	return add_file(st, path, NULL, err);
+	return add_file(st, path, NULL, NULL, err);
 }
 
 /* ---- open, close, find ---- */
@@ -536,11 +540,18 @@ dsv_code
 dsv_safetensors_open_file(const char *path, const dsv_mem *mem, dsv_safetensors **out,
 						  dsv_error *err)
 {
+	return dsv_safetensors_open_with_metadata(path, mem, out, NULL, err);
+}
+
+dsv_code
+dsv_safetensors_open_with_metadata(const char *path, const dsv_mem *mem, dsv_safetensors **out,
+								   json_t **metadata, dsv_error *err)
+{
 	dsv_code	code = new_safetensors(mem, out, err);
 
 	if (code != DSV_OK)
 		return code;
-	code = add_file(*out, path, NULL, err);
+	code = add_file(*out, path, NULL, metadata, err);
 	if (code == DSV_OK && (*out)->ntensors > 0)
 		qsort((*out)->tensors, (*out)->ntensors, sizeof(dsv_tensor), compare_name);
 	return finish(out, code);

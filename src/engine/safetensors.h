@@ -13,6 +13,8 @@
 
 #include "error.h"
 
+struct json_t;
+
 #define DSV_MAX_DIMS 4
 
 typedef enum dsv_dtype
@@ -43,6 +45,11 @@ dsv_code	dsv_safetensors_open_dir(const char *dir, const dsv_mem *mem, dsv_safet
 									 dsv_error *err);
 dsv_code	dsv_safetensors_open_file(const char *path, const dsv_mem *mem, dsv_safetensors **out,
 									  dsv_error *err);
+
+/* *metadata gets a new reference to the file's "__metadata__", NULL where it has none. */
+dsv_code	dsv_safetensors_open_with_metadata(const char *path, const dsv_mem *mem,
+											   dsv_safetensors **out, struct json_t **metadata,
+											   dsv_error *err);
 void		dsv_safetensors_close(dsv_safetensors *st);
 
 /* NULL when absent.  O(log n). */
@@ -50,6 +57,7 @@ const dsv_tensor *dsv_safetensors_find(const dsv_safetensors *st, const char *na
 int			dsv_safetensors_count(const dsv_safetensors *st);
 const dsv_tensor *dsv_safetensors_at(const dsv_safetensors *st, int i);	/* by name, ascending */
 const char *dsv_dtype_name(dsv_dtype dtype);
+size_t		dsv_tensor_bytes(const dsv_tensor *t);
 
 /* Mapped files: base and length of the i-th, false past the end. */
 bool		dsv_safetensors_mapping(const dsv_safetensors *st, int i, const void **base, size_t *len);

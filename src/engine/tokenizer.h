@@ -28,6 +28,16 @@ dsv_code	dsv_tokenizer_open(const char *path, const dsv_mem *mem, dsv_tokenizer 
 							   dsv_error *err);
 void		dsv_tokenizer_close(dsv_tokenizer *tok);
 
+/* The tables as bytes of a packed file (a multiple of 64), appended to out.  Errors: NOMEM. */
+dsv_code	dsv_tokenizer_pack(const dsv_tokenizer *tok, const dsv_mem *mem, dsv_text *out,
+							   dsv_error *err);
+
+/* A tokenizer whose tables are such bytes.  They are used where they are, must stay, and are
+ * checked first, so that nothing in them can lead out of them.  Errors: FORMAT, UNSUPPORTED,
+ * NOMEM. */
+dsv_code	dsv_tokenizer_open_packed(const void *data, size_t len, const dsv_mem *mem,
+									  dsv_tokenizer **out, dsv_error *err);
+
 /* Largest id + 1. */
 int			dsv_tokenizer_size(const dsv_tokenizer *tok);
 

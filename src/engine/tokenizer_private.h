@@ -1,13 +1,15 @@
 /*
  * tokenizer_private.h
- *		What a dsv_tokenizer holds, shared by its four files:
+ *		What a dsv_tokenizer holds, shared by its files:
  *
  *	tokenizer_load.c	tokenizer.json to tables, and everything that is refused
  *	tokenizer_scan.c	the two large members of the file, read without a tree of objects
  *	tokenizer_split.c	the pre-tokenizer: regular expressions to places where a text is cut
+ *	tokenizer_packed.c	the tables as bytes of a packed file, and back
  *	tokenizer.c			encoding and decoding
  *
- * All tables lie in one block and never change, so encoding may run on any thread.
+ * All tables lie in one block or in a mapped file and never change, so encoding may run on
+ * any thread.
  */
 #ifndef DSV_TOKENIZER_PRIVATE_H
 #define DSV_TOKENIZER_PRIVATE_H
@@ -48,7 +50,7 @@ typedef struct dsv_added
 struct dsv_tokenizer
 {
 	dsv_mem		mem;
-	void	   *block;			/* holds the next four */
+	void	   *block;			/* holds the next four; NULL: they lie in a file */
 	dsv_token  *tokens;			/* [size] */
 	dsv_pair   *pairs;			/* [1 << pair_bits] */
 	dsv_added  *added;			/* [nadded], by content */
@@ -60,6 +62,7 @@ struct dsv_tokenizer
 	int32_t		byte_id[256];	/* token of each single byte, or -1 */
 	pcre2_general_context *pcre;
 	pcre2_code *steps[DSV_TOKENIZER_MAX_STEPS];
+	char	   *regex[DSV_TOKENIZER_MAX_STEPS];	/* of each step, as published */
 	int			nsteps;
 };
 

@@ -62,7 +62,10 @@ void
 dsv_split_destroy(dsv_tokenizer *tok)
 {
 	for (int i = 0; i < tok->nsteps; i++)
+	{
 		pcre2_code_free(tok->steps[i]);
+		dsv_free(&tok->mem, tok->regex[i]);
+	}
 	pcre2_general_context_free(tok->pcre);
 }
 
@@ -272,6 +275,7 @@ dsv_code
 dsv_split_add(dsv_tokenizer *tok, const char *regex, dsv_error *err)
 {
 	translation t = {.mem = &tok->mem, .s = regex, .start = regex, .err = err};
+	char	   *kept;
 	dsv_code	code;
 
 	if (tok->nsteps == DSV_TOKENIZER_MAX_STEPS)
@@ -282,9 +286,16 @@ dsv_split_add(dsv_tokenizer *tok, const char *regex, dsv_error *err)
 		return dsv_fail(err, DSV_FORMAT,
 						"tokenizer.json: a regular expression is empty or longer than %d bytes",
 						MAX_REGEX);
+	kept = dsv_strdup(&tok->mem, regex);
+	if (kept == NULL)
+		return dsv_fail_nomem(err, strlen(regex) + 1);
 	code = translate(&t);
 	if (code == DSV_OK)
 		code = compile(tok, &t.out, err);
+	if (code == DSV_OK)
+		tok->regex[tok->nsteps - 1] = kept;
+	else
+		dsv_free(&tok->mem, kept);
 	dsv_free(&tok->mem, t.out.s);
 	return code;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "packed.h"
 
 #define NAME_MAX_BYTES 160
 
@@ -24,7 +25,7 @@ typedef struct binder
 	const dsv_config *config;
 	dsv_weights *out;
 	dsv_arena	arena;			/* base NULL: the measuring walk */
-	bool	   *used;			/* [tensors] */
+	dsv_use		use;			/* of the matrices that come next */
 	unsigned	dtypes;			/* bit set of kern_dtype over the matrices */
 	dsv_code	code;
 	dsv_error  *err;
@@ -86,27 +87,54 @@ kern_type(dsv_dtype dtype, kern_dtype *out)
 	}
 }
 
+static bool
+same_shape(const dsv_tensor *t, const dims *want)
+{
+	return t->ndim == want->n && memcmp(t->shape, want->size, want->n * sizeof(want->size[0])) == 0;
+}
+
+/* A matrix of bytes is told by the length of its rows. */
+static bool
+is_quantised(const dsv_tensor *t, dsv_use use, const dims *want, kern_dtype *dtype)
+{
+	if (t->dtype != DSV_DTYPE_U8 || (use != DSV_USE_LANGUAGE && use != DSV_USE_EXPERT))
+		return false;
+	for (*dtype = KERN_Q8; *dtype <= KERN_Q4; ++*dtype)
+	{
+		dims		bytes = {2, {want->size[0], (int64_t) kern_row_bytes(*dtype, want->size[1])}};
+
+		if (same_shape(t, &bytes))
+			return true;
+	}
+	return false;
+}
+
 /* The tensor of that name, found to be as wanted; NULL after an error. */
 static const dsv_tensor *
-take(binder *b, const char *name, const dims *want, kern_dtype *dtype)
+take(binder *b, const char *name, dsv_use use, const dims *want, kern_dtype *dtype)
 {
 	const dsv_tensor *t;
+	int64_t		numbers = 1;
 
 	if (b->code != DSV_OK)
 		return NULL;
 	t = dsv_safetensors_find(b->st, name);
 	if (t == NULL)
 		b->code = dsv_fail(b->err, DSV_FORMAT, "tensor \"%s\" is missing", name);
-	else if (!kern_type(t->dtype, dtype))
-		b->code = dsv_fail(b->err, DSV_FORMAT, "tensor \"%s\" is of type %s, not of a float type",
-						   name, dsv_dtype_name(t->dtype));
-	else if (t->ndim != want->n ||
-			 memcmp(t->shape, want->size, want->n * sizeof(want->size[0])) != 0)
-		wrong_shape(b, t, want);
+	else if (!is_quantised(t, use, want, dtype))
+	{
+		if (!kern_type(t->dtype, dtype))
+			b->code = dsv_fail(b->err, DSV_FORMAT, "tensor \"%s\" is of type %s, not of a float type",
+							   name, dsv_dtype_name(t->dtype));
+		else if (!same_shape(t, want))
+			wrong_shape(b, t, want);
+	}
 	if (b->code != DSV_OK)
 		return NULL;
-	b->used[t - dsv_safetensors_at(b->st, 0)] = true;
-	b->out->parameters += t->count;
+	b->out->uses[t - dsv_safetensors_at(b->st, 0)] = (uint8_t) use;
+	for (int i = 0; i < want->n; i++)
+		numbers *= want->size[i];
+	b->out->parameters += numbers;
 	return t;
 }
 
@@ -117,7 +145,7 @@ bind_shaped(binder *b, dsv_matrix *m, int rows, int cols, dims want, const char 
 	kern_dtype	dtype;
 	const dsv_tensor *t;
 
-	if (measuring(b) || (t = take(b, name, &want, &dtype)) == NULL)
+	if (measuring(b) || (t = take(b, name, b->use, &want, &dtype)) == NULL)
 		return;
 	*m = (dsv_matrix) {t->data, dtype, rows, cols};
 	b->dtypes |= 1u << dtype;
@@ -148,7 +176,7 @@ vector(binder *b, const float **v, int n, const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(name, sizeof(name), fmt, args);
 	va_end(args);
-	if (measuring(b) || (t = take(b, name, &want, &dtype)) == NULL)
+	if (measuring(b) || (t = take(b, name, DSV_USE_VECTOR, &want, &dtype)) == NULL)
 		return;
 	kern->widen(t->data, dtype, numbers, (size_t) n);
 	*v = numbers;
@@ -259,8 +287,11 @@ bind_attention(binder *b, dsv_layer *layer, const char *prefix)
 		linear(b, &layer->kv_a, c->kv_rank + c->rope, c->hidden, false,
 			   PART("kv_a_proj_with_mqa"));
 		vector(b, &layer->kv_a_norm, c->kv_rank, "%s", PART("kv_a_layernorm.weight"));
+		/* in absorbed form it multiplies from both sides */
+		b->use = DSV_USE_MATRIX;
 		matrix(b, &layer->kv_b, c->heads * (c->nope + c->v_dim), c->kv_rank, "%s",
 			   PART("kv_b_proj.weight"));
+		b->use = DSV_USE_LANGUAGE;
 	}
 	linear(b, &layer->o, c->hidden, c->heads * c->v_dim, false, PART("o_proj"));
 #undef PART
@@ -283,9 +314,11 @@ bind_experts(binder *b, dsv_layer *layer, const char *prefix)
 	dsv_mlp    *experts = dsv_arena_take(&b->arena, (size_t) c->experts, sizeof(*experts));
 	char		name[NAME_MAX_BYTES];
 
+	b->use = DSV_USE_ROUTER;
 	matrix(b, &layer->router, c->experts, c->hidden, "%s.mlp.gate.weight", prefix);
 	if (c->topk == DSV_TOPK_NOAUX)
 		vector(b, &layer->router_bias, c->experts, "%s.mlp.gate.e_score_correction_bias", prefix);
+	b->use = DSV_USE_EXPERT;
 	for (int i = 0; i < c->experts; i++)
 	{
 		dsv_mlp		stand_in;
@@ -293,6 +326,7 @@ bind_experts(binder *b, dsv_layer *layer, const char *prefix)
 		snprintf(name, sizeof(name), "%s.mlp.experts.%d", prefix, i);
 		bind_mlp(b, measuring(b) ? &stand_in : &experts[i], c->moe_mlp, name);
 	}
+	b->use = DSV_USE_LANGUAGE;
 	layer->experts = experts;
 	if (c->shared > 0)
 	{
@@ -343,18 +377,23 @@ bind_language(binder *b)
 static void
 bind_model(binder *b)
 {
+	b->out->uses = dsv_arena_take(&b->arena, (size_t) dsv_safetensors_count(b->st), 1);
+	b->use = DSV_USE_MATRIX;
 	bind_vision(b);
 	bind_projector(b);
+	b->use = DSV_USE_LANGUAGE;
 	bind_language(b);
 }
 
 /* ---- the whole ---- */
 
-/* The pooling head of the vision tower is in the published files, but is not run. */
+/* The pooling head of the vision tower is in the published files, but is not run.  A packed
+ * file's tokenizer is read elsewhere. */
 static bool
 is_ignored(const char *name)
 {
-	return strncmp(name, "vision.attn_pool.", strlen("vision.attn_pool.")) == 0;
+	return strncmp(name, "vision.attn_pool.", strlen("vision.attn_pool.")) == 0 ||
+		strcmp(name, DSV_PACKED_TOKENIZER) == 0;
 }
 
 static void
@@ -364,7 +403,7 @@ check_unused(binder *b)
 	{
 		const dsv_tensor *t = dsv_safetensors_at(b->st, i);
 
-		if (!b->used[i] && !is_ignored(t->name))
+		if (b->out->uses[i] == DSV_USE_NONE && !is_ignored(t->name))
 		{
 			b->code = dsv_fail(b->err, DSV_FORMAT, "tensor \"%s\" is not part of the model",
 							   t->name);
@@ -376,6 +415,10 @@ check_unused(binder *b)
 static const char *
 dtype_name(unsigned dtypes)
 {
+	if (dtypes & (1u << KERN_Q4))
+		return "q4";
+	if (dtypes & (1u << KERN_Q8))
+		return "q8";
 	switch (dtypes)
 	{
 		case 1u << KERN_F32:
@@ -393,7 +436,6 @@ dsv_code
 dsv_weights_bind(const dsv_safetensors *st, const dsv_config *config, const dsv_mem *mem,
 				 dsv_weights *out, dsv_error *err)
 {
-	size_t		count = (size_t) dsv_safetensors_count(st);
 	binder		b = {.st = st, .config = config, .out = out, .err = err};
 	size_t		size;
 
@@ -402,9 +444,8 @@ dsv_weights_bind(const dsv_safetensors *st, const dsv_config *config, const dsv_
 	size = b.arena.used;
 	memset(out, 0, sizeof(*out));
 	b.arena = (dsv_arena) {dsv_alloc_aligned(mem, size, &out->block), 0};
-	b.used = dsv_alloc_zero(mem, count, sizeof(bool));
-	if (out->block == NULL || b.used == NULL)
-		b.code = dsv_fail_nomem(err, size + count);
+	if (out->block == NULL)
+		b.code = dsv_fail_nomem(err, size);
 	else
 	{
 		memset(b.arena.base, 0, size);
@@ -412,7 +453,6 @@ dsv_weights_bind(const dsv_safetensors *st, const dsv_config *config, const dsv_
 		check_unused(&b);
 	}
 	out->dtype = dtype_name(b.dtypes);
-	dsv_free(mem, b.used);
 	if (b.code != DSV_OK)
 		dsv_weights_free(out, mem);
 	return b.code;

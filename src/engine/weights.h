@@ -13,6 +13,17 @@
 #include "config.h"
 #include "safetensors.h"
 
+/* What the model does with a tensor, and so how a packed file may hold it */
+typedef enum dsv_use
+{
+	DSV_USE_NONE,				/* left out */
+	DSV_USE_VECTOR,				/* widened to float */
+	DSV_USE_MATRIX,				/* tower, projector, kv_b: of a float type */
+	DSV_USE_ROUTER,				/* of a float type */
+	DSV_USE_LANGUAGE,			/* may be quantised */
+	DSV_USE_EXPERT,				/* of a routed expert; may be quantised */
+} dsv_use;
+
 typedef struct dsv_matrix
 {
 	const void *data;			/* [rows, cols] row-major */
@@ -93,14 +104,17 @@ typedef struct dsv_weights
 	dsv_matrix	lm_head;		/* [vocab, hidden] */
 
 	int64_t		parameters;		/* numbers bound (skipped tensors not counted) */
-	const char *dtype;			/* "bf16", "f16", "f32" or "mixed" over the matrices */
+	const char *dtype;			/* "bf16", "f16", "f32" or "mixed" over the matrices; the smaller
+								 * of "q8" and "q4" when some are quantised */
+	uint8_t    *uses;			/* dsv_use of each tensor */
 	void	   *block;			/* owns the vectors and arrays above */
 } dsv_weights;
 
 /*
- * Binds every tensor that the configuration calls for.  A missing tensor, a wrong shape
- * or type, and a tensor that nothing asks for (other than vision.attn_pool.*) are FORMAT
- * errors that name it.
+ * Binds every tensor that the configuration calls for.  A matrix [rows, cols] is of a float
+ * type, or quantised where its use allows: U8 [rows, kern_row_bytes(its type, cols)].  A
+ * missing tensor, a wrong shape or type, and a tensor that nothing asks for (other than
+ * vision.attn_pool.* and a packed file's tokenizer) are FORMAT errors that name it.
  */
 dsv_code	dsv_weights_bind(const dsv_safetensors *st, const dsv_config *config, const dsv_mem *mem,
 							 dsv_weights *out, dsv_error *err);

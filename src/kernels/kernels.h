@@ -31,12 +31,41 @@ typedef enum kern_dtype
 	KERN_F32,
 	KERN_BF16,					/* the upper half of a float */
 	KERN_F16,					/* IEEE half */
+
+	/*
+	 * Quantised rows: weight = integer x scale, a scale for each KERN_GROUP weights.  A row of n
+	 * weights is padded with zeros to whole groups; it holds its integers, then its scales as
+	 * bf16 (the product is exact in a float).  Q8: bytes -127 .. 127.  Q4: -8 .. 7 as nibbles
+	 * that hold 8 more; byte i of a group's 16 has weight i below and weight 16 + i above.
+	 */
+	KERN_Q8,
+	KERN_Q4,
 } kern_dtype;
 
+#define KERN_GROUP 32
+
+static inline bool
+kern_is_quantised(kern_dtype t)
+{
+	return t == KERN_Q8 || t == KERN_Q4;
+}
+
+/* Bytes of a number; the float types only */
 static inline size_t
 kern_dtype_size(kern_dtype t)
 {
 	return t == KERN_F32 ? 4 : 2;
+}
+
+/* Bytes of a row of n numbers */
+static inline size_t
+kern_row_bytes(kern_dtype t, size_t n)
+{
+	size_t		groups = (n + KERN_GROUP - 1) / KERN_GROUP;
+
+	if (!kern_is_quantised(t))
+		return n * kern_dtype_size(t);
+	return groups * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2) + groups * 2;
 }
 
 typedef struct kern_table
@@ -44,19 +73,24 @@ typedef struct kern_table
 	const char *name;			/* "generic", "avx2", "avx512" */
 
 	/* C[m, n] = A[m, k] W[n, k]^T + bias[n] (bias may be NULL), sums over k as above, bias
-	 * added last */
+	 * added last.  Of a quantised W each weight is made a float first; ldw must be k then. */
 	void		(*gemm_nt) (const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 							const float *bias, float *c, size_t ldc, int m, int n, int k);
 
 	/* C[m, d] += P[m, n] V[n, d]: for each element one fused multiply-add per row of V, rows in
-	 * ascending order */
+	 * ascending order; V of a float type */
 	void		(*gemm_nn) (const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv,
 							float *c, size_t ldc, int m, int n, int d);
 
-	/* y[n] = x as float; x[n] from float, rounded to nearest, ties to even, overflow to infinity,
-	 * NaN kept */
+	/* y[n] = x as float (a quantised x is one row); x[n] from float, rounded to nearest, ties to
+	 * even, overflow to infinity, NaN kept (to the float types) */
 	void		(*widen) (const void *x, kern_dtype xt, float *y, size_t n);
 	void		(*narrow) (const float *x, kern_dtype yt, void *y, size_t n);
+
+	/* A row of x[n] as KERN_Q8 or KERN_Q4, kern_row_bytes(t, n) bytes, each group with the scale of
+	 * least squared error among those tried; what is not finite counts as 0.  The same bits at
+	 * every level: products are rounded before they are added. */
+	void		(*quantise) (const float *x, int n, kern_dtype t, void *out);
 
 	/* x[n] rounded to the nearest bf16, kept as float */
 	void		(*round_bf16) (float *x, size_t n);

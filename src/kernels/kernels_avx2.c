@@ -90,6 +90,21 @@ store_part16(uint16_t *p, vh v, int n)
 		p[l] = v[l];
 }
 
+INLINE vf
+widen_bytes(const int8_t *p)
+{
+	return (vf) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) p)));
+}
+
+INLINE vf
+widen_nibbles(const uint8_t *p, int shift)
+{
+	__m256i		bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) p));
+
+	bytes = shift == 0 ? _mm256_and_si256(bytes, _mm256_set1_epi32(15)) : _mm256_srli_epi32(bytes, 4);
+	return (vf) _mm256_cvtepi32_ps(bytes);
+}
+
 /* Lanes 0 and 4 get the sums of the four lanes from there on. */
 INLINE __m256
 sum_quads(__m256 s)

@@ -85,6 +85,21 @@ store_part16(uint16_t *p, vh v, int n)
 	_mm256_mask_storeu_epi16(p, first_lanes(n), (__m256i) v);
 }
 
+INLINE vf
+widen_bytes(const int8_t *p)
+{
+	return (vf) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) p)));
+}
+
+INLINE vf
+widen_nibbles(const uint8_t *p, int shift)
+{
+	__m512i		bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) p));
+
+	bytes = shift == 0 ? _mm512_and_si512(bytes, _mm512_set1_epi32(15)) : _mm512_srli_epi32(bytes, 4);
+	return (vf) _mm512_cvtepi32_ps(bytes);
+}
+
 /* lane j + lane j + 8 */
 INLINE __m256
 sum_halves(vf acc)

@@ -31,6 +31,31 @@ load_as(const void *p, kern_dtype t, size_t i)
 	return load_some(p, t, i, VL);
 }
 
+/* Lanes i .. of a quantised row, i a multiple of VL.  Every product here is exact, so it does not
+ * matter that (n - 8) scale is computed as n scale - 8 scale. */
+INLINE vf
+load_quantised(const char *row, kern_dtype t, size_t i, vf scale)
+{
+	vf			n;
+
+	if (t == KERN_Q8)
+		return widen_bytes((const int8_t *) row + i) * scale;
+	n = widen_nibbles((const uint8_t *) row + i / KERN_GROUP * (KERN_GROUP / 2) + i % (KERN_GROUP / 2),
+					  i % KERN_GROUP < KERN_GROUP / 2 ? 0 : 4);
+	return vfma(n, scale, -8.0f * scale);
+}
+
+/* The scale of group g; the scales stand at the row's end */
+INLINE vf
+load_scale(const char *row, kern_dtype t, int n, size_t g)
+{
+	size_t		groups = ((size_t) n + KERN_GROUP - 1) / KERN_GROUP;
+	uint16_t	scale;
+
+	memcpy(&scale, row + groups * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2) + g * 2, sizeof(scale));
+	return (vf) (((vu) {} + scale) << 16);
+}
+
 INLINE void
 store_some(float *p, vf v, int n)
 {
@@ -238,7 +263,9 @@ kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
 	{
 		int			left = lanes_left(n, i);
 
-		if (xt == KERN_BF16)
+		if (kern_is_quantised(xt))
+			store_some(y + i, load_quantised(x, xt, i, load_scale(x, xt, (int) n, i / KERN_GROUP)), left);
+		else if (xt == KERN_BF16)
 			store_some(y + i, load_some(x, KERN_BF16, i, left), left);
 		else
 			store_some(y + i, load_some(x, KERN_F16, i, left), left);
@@ -432,6 +459,172 @@ kern_layer_norm(const float *x, const float *w, const float *b, float eps, float
 	}
 }
 
+/* ---- quantising a row ----
+ *
+ * A group's first scale maps its largest magnitude to the end of the range; the others clip it and
+ * represent the rest better, which for 4 bits is worth it.  With the integers of a scale fixed,
+ * the best scale for them is sum(x q) / sum(q q), so each try is improved once by it.  Errors
+ * are measured with the scale as it is stored, in bf16.
+ *
+ * A lane is a group, VL groups at once: each sum goes over a group's numbers in order.
+ */
+
+typedef struct groups
+{
+	vf			x[KERN_GROUP];
+	float		low;			/* range of the integers */
+	float		high;
+	vf			scale;			/* the best so far; 0 = none */
+	vf			error;
+} groups;
+
+/* Tiny scales have no inverse. */
+INLINE vf
+invert_scale(vf scale)
+{
+	vf			magnitude = (vf) ((vu) scale & 0x7fffffffu);
+
+	return choose(magnitude >= 0x1p-100f, 1.0f / scale, splat(0.0f));
+}
+
+INLINE vf
+to_integer(const groups *g, vf x, vf inverse)
+{
+	const float magic = 0x1.8p23f;	/* adding it rounds to an integer */
+	vf			q = (x * inverse + magic) - magic;
+
+	q = choose(q < g->low, splat(g->low), q);
+	return choose(q > g->high, splat(g->high), q);
+}
+
+/* Keeps the scale where it is better; returns the scale that would suit its integers best. */
+INLINE vf
+try_scale(groups *g, vf scale)
+{
+	vf			inverse = invert_scale(scale);
+	vf			xq = splat(0.0f);
+	vf			qq = splat(0.0f);
+	vf			error = splat(0.0f);
+	vi			better;
+
+	for (int i = 0; i < KERN_GROUP; i++)
+	{
+		vf			q = to_integer(g, g->x[i], inverse);
+		vf			d = g->x[i] - scale * q;
+
+		xq += g->x[i] * q;
+		qq += q * q;
+		error += d * d;
+	}
+	better = (inverse != 0.0f) & ((g->scale == 0.0f) | (error < g->error));
+	g->scale = choose(better, scale, g->scale);
+	g->error = choose(better, error, g->error);
+	return choose(qq > 0.0f, round_bf16_lanes(xq / qq), scale);
+}
+
+INLINE void
+find_scales(groups *g, kern_dtype t)
+{
+	vf			most = g->x[0];
+	vf			least = g->x[0];
+	vf			extreme;
+
+	for (int i = 1; i < KERN_GROUP; i++)
+	{
+		most = vmax(most, g->x[i]);
+		least = choose(g->x[i] < least, g->x[i], least);
+	}
+	extreme = choose(most >= -least, most, least);
+	g->scale = splat(0.0f);
+	g->error = splat(0.0f);
+	if (t == KERN_Q8)
+	{
+		try_scale(g, try_scale(g, round_bf16_lanes((vf) ((vu) extreme & 0x7fffffffu) / g->high)));
+		return;
+	}
+	/* -8 is one step farther out than 7: the extreme gets it, whatever its sign */
+	for (int step = 0; step <= 8; step++)
+		try_scale(g, try_scale(g, round_bf16_lanes(extreme / (g->low + 0.25f * (float) (step - 2)))));
+}
+
+/* The integers of group `lane`, as they are stored */
+INLINE void
+store_integers(int32_t q[KERN_GROUP][VL], int lane, kern_dtype t, uint8_t *out)
+{
+	if (t == KERN_Q8)
+		for (int i = 0; i < KERN_GROUP; i++)
+			out[i] = (uint8_t) q[i][lane];
+	else
+		for (int i = 0; i < KERN_GROUP / 2; i++)
+			out[i] = (uint8_t) ((q[i][lane] + 8) | (q[KERN_GROUP / 2 + i][lane] + 8) << 4);
+}
+
+/* Up to VL groups from x[0 .. n) */
+INLINE void
+quantise_groups(const float *x, int n, kern_dtype t, uint8_t *integers, uint8_t *scales)
+{
+	groups		g = {.low = t == KERN_Q8 ? -127 : -8, .high = t == KERN_Q8 ? 127 : 7};
+	int			bytes = t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
+	float		lanes[KERN_GROUP][VL];
+	int32_t		q[KERN_GROUP][VL];
+	vf			inverse;
+
+	if (n == KERN_GROUP * VL)
+		for (int k = 0; k < VL; k++)
+			for (int i = 0; i < KERN_GROUP; i++)
+				lanes[i][k] = x[k * KERN_GROUP + i];
+	else
+	{
+		memset(lanes, 0, sizeof(lanes));
+		for (int i = 0; i < n; i++)
+			lanes[i % KERN_GROUP][i / KERN_GROUP] = x[i];
+	}
+	for (int i = 0; i < KERN_GROUP; i++)
+	{
+		vf			v = load(lanes[i]);
+
+		g.x[i] = choose(v - v == 0.0f, v, splat(0.0f));
+	}
+	find_scales(&g, t);
+	inverse = invert_scale(g.scale);
+	for (int i = 0; i < KERN_GROUP; i++)
+	{
+		vi			whole = __builtin_convertvector(to_integer(&g, g.x[i], inverse), vi);
+
+		memcpy(q[i], &whole, sizeof(whole));
+	}
+	for (int k = 0; k * KERN_GROUP < n; k++)
+	{
+		float		scale = g.scale[k];
+		uint32_t	bits;
+		uint16_t	upper;
+
+		memcpy(&bits, &scale, sizeof(bits));
+		upper = (uint16_t) (bits >> 16);
+		memcpy(scales + 2 * k, &upper, sizeof(upper));
+		store_integers(q, k, t, integers + (size_t) k * bytes);
+	}
+}
+
+static void
+kern_quantise(const float *x, int n, kern_dtype t, void *out)
+{
+	int			all = (n + KERN_GROUP - 1) / KERN_GROUP;
+	uint8_t    *integers = out;
+	uint8_t    *scales = integers + (size_t) all * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2);
+
+	for (int k = 0; k < all; k += VL)
+	{
+		int			at = k * KERN_GROUP;
+		int			left = n - at < VL * KERN_GROUP ? n - at : VL * KERN_GROUP;
+
+		if (t == KERN_Q8)
+			quantise_groups(x + at, left, KERN_Q8, integers + at, scales + 2 * k);
+		else
+			quantise_groups(x + at, left, KERN_Q4, integers + at / 2, scales + 2 * k);
+	}
+}
+
 /* ---- matrix products ---- */
 
 /* one gemm_nt: what its tiles have in common */
@@ -447,13 +640,37 @@ typedef struct product
 	int			k;
 } product;
 
+/* the sums of a tile, with the bias, to C[m0 .., n0 ..] */
+INLINE void
+store_tile(const product *g, vf acc[MR][GEMV_NR][PARTS], int m0, int mr, int n0, int nr)
+{
+	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
+
+	/* unrolled, or else all sums would go through memory to be indexed by i */
+#pragma GCC unroll 8
+	for (int i = 0; i < mr; i++)
+	{
+		float	   *out = c + i * g->ldc;
+
+		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
+		{
+			if (nr % NR == 0)
+				sum_rows(acc[i] + j, out + j);
+			else
+				out[j] = sum_lanes(acc[i][j]);
+		}
+		if (g->bias != NULL)
+			for (int j = 0; j < nr; j++)
+				out[j] += g->bias[n0 + j];
+	}
+}
+
 /* C[m0 .. m0 + mr, n0 .. n0 + nr]; mr, nr and wt are constants wherever this is inlined */
 INLINE void
 tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 {
 	const float *a = g->a + (size_t) m0 * g->lda;
 	const char *w = g->w + (size_t) n0 * g->row_bytes;
-	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
 	size_t		lda = g->lda;
 	size_t		row_bytes = g->row_bytes;
 	int			k = g->k;
@@ -502,29 +719,68 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 				acc[i][j][p] = vfma(av, wv[j], acc[i][j][p]);
 		}
 	}
-	/* unrolled, or else all sums would go through memory to be indexed by i */
+	store_tile(g, acc, m0, mr, n0, nr);
+}
+
+/* The same of quantised weights, a group at a time; the padding at the end of a row meets zeros */
+INLINE void
+tile_quantised(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
+{
+	const float *a = g->a + (size_t) m0 * g->lda;
+	const char *w = g->w + (size_t) n0 * g->row_bytes;
+	size_t		lda = g->lda;
+	size_t		row_bytes = g->row_bytes;
+	int			k = g->k;
+	vf			acc[MR][GEMV_NR][PARTS];
+
 #pragma GCC unroll 8
 	for (int i = 0; i < mr; i++)
+		for (int j = 0; j < nr; j++)
+			zero_parts(acc[i][j]);
+	for (int kk = 0; kk < k; kk += KERN_GROUP)
 	{
-		float	   *out = c + i * g->ldc;
+		vf			scale[GEMV_NR];
 
-		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
+		for (int j = 0; j < nr; j++)
 		{
-			if (nr % NR == 0)
-				sum_rows(acc[i] + j, out + j);
-			else
-				out[j] = sum_lanes(acc[i][j]);
+			scale[j] = load_scale(w + j * row_bytes, wt, k, kk / KERN_GROUP);
+			__builtin_prefetch((const void *) ((uintptr_t) w + (nr + j) * row_bytes + kern_row_bytes(wt, kk)), 0, 2);
 		}
-		if (g->bias != NULL)
+#pragma GCC unroll 8
+		for (int l = 0; l < KERN_GROUP / VL; l++)
+		{
+			int			at = kk + l * VL;
+			vf			wv[GEMV_NR];
+
 			for (int j = 0; j < nr; j++)
-				out[j] += g->bias[n0 + j];
+				wv[j] = load_quantised(w + j * row_bytes, wt, at, scale[j]);
+			for (int i = 0; i < mr; i++)
+			{
+				vf			av = kk + KERN_GROUP <= k ? load(a + i * lda + at) :
+					load_some(a + i * lda, KERN_F32, at, k - at);
+
+				for (int j = 0; j < nr; j++)
+					acc[i][j][l % PARTS] = vfma(av, wv[j], acc[i][j][l % PARTS]);
+			}
+		}
 	}
+	store_tile(g, acc, m0, mr, n0, nr);
 }
 
 /* mr rows times weight rows n0 .. n1 */
 INLINE void
 rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
 {
+	if (kern_is_quantised(wt))
+	{
+		for (; mr == 1 && n0 + GEMV_NR <= n1; n0 += GEMV_NR)
+			tile_quantised(g, m0, 1, n0, GEMV_NR, wt);
+		for (; n0 + NR <= n1; n0 += NR)
+			tile_quantised(g, m0, mr, n0, NR, wt);
+		for (; n0 < n1; n0++)
+			tile_quantised(g, m0, mr, n0, 1, wt);
+		return;
+	}
 	if (mr == 1)
 		for (; n0 + GEMV_NR <= n1; n0 += GEMV_NR)
 			tile_nt(g, m0, 1, n0, GEMV_NR, wt);
@@ -583,7 +839,7 @@ static void
 kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 			 const float *bias, float *c, size_t ldc, int m, int n, int k)
 {
-	product		g = {a, lda, w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
+	product		g = {a, lda, w, kern_row_bytes(wt, ldw), bias, c, ldc, k};
 
 	switch (wt)
 	{
@@ -595,6 +851,12 @@ kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ld
 			break;
 		case KERN_F16:
 			gemm_nt(&g, m, n, KERN_F16);
+			break;
+		case KERN_Q8:
+			gemm_nt(&g, m, n, KERN_Q8);
+			break;
+		case KERN_Q4:
+			gemm_nt(&g, m, n, KERN_Q4);
 			break;
 	}
 }
@@ -672,6 +934,9 @@ kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ld
 		case KERN_F16:
 			gemm_nn(p, ldp, v, KERN_F16, ldv, c, ldc, m, n, d);
 			break;
+		case KERN_Q8:
+		case KERN_Q4:
+			break;				/* not offered */
 	}
 }
 
@@ -734,6 +999,7 @@ const kern_table TABLE = {
 	.gemm_nn = kern_gemm_nn,
 	.widen = kern_widen,
 	.narrow = kern_narrow,
+	.quantise = kern_quantise,
 	.round_bf16 = kern_round_bf16,
 	.rms_norm = kern_rms_norm,
 	.layer_norm = kern_layer_norm,

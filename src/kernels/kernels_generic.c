@@ -119,6 +119,26 @@ store_part16(uint16_t *p, vh v, int n)
 		p[l] = v[l];
 }
 
+INLINE vf
+widen_bytes(const int8_t *p)
+{
+	vf			v;
+
+	for (int l = 0; l < VL; l++)
+		v[l] = p[l];
+	return v;
+}
+
+INLINE vf
+widen_nibbles(const uint8_t *p, int shift)
+{
+	vf			v;
+
+	for (int l = 0; l < VL; l++)
+		v[l] = (float) (p[l] >> shift & 15);
+	return v;
+}
+
 INLINE float
 sum_lanes(const vf acc[PARTS])
 {

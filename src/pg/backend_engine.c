@@ -13,6 +13,7 @@
 
 #include "error_report.h"
 #include "guc.h"
+#include "model_pack.h"
 #include "progress.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -127,6 +128,17 @@ stop_workers(int code, Datum arg)
 	dsv_shutdown();
 }
 
+void
+StopWorkersAtExit(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	before_shmem_exit(stop_workers, 0);
+	registered = true;
+}
+
 static void
 close_slot(BackendModel *slot)
 {
@@ -226,6 +238,16 @@ say_notice(const ModelEntry *entry, const dsv_model_info *info)
 					 "name it in dsvl2.default_model.")));
 }
 
+void
+RaiseOtherFiles(const ModelEntry *entry)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("the files of model \"%s\" are not those that were registered", entry->name),
+			 errhint("Drop the model with vl_drop_model() and register it again.")));
+	pg_unreachable();
+}
+
 /* The files are those that were registered; what comes with dsvl2 changes with it. */
 static void
 check_digest(const ModelEntry *entry, BackendModel *slot)
@@ -235,10 +257,7 @@ check_digest(const ModelEntry *entry, BackendModel *slot)
 	if (entry->builtin || strcmp(info->digest, entry->digest) == 0)
 		return;
 	close_slot(slot);
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("the files of model \"%s\" are not those that were registered", entry->name),
-			 errhint("Drop the model with vl_drop_model() and register it again.")));
+	RaiseOtherFiles(entry);
 }
 
 /* A free slot, or the one that was not used for longest */
@@ -265,16 +284,11 @@ slot_to_use(const ModelEntry *entry)
 static BackendModel *
 open_slot(const ModelEntry *entry)
 {
-	static bool registered = false;
 	BackendModel *slot;
 	BackendModel opened = {0};
 	dsv_error	err;
 
-	if (!registered)
-	{
-		before_shmem_exit(stop_workers, 0);
-		registered = true;
-	}
+	StopWorkersAtExit();
 	slot = slot_to_use(entry);
 	if (slot->context != NULL)
 		close_slot(slot);
@@ -283,7 +297,7 @@ open_slot(const ModelEntry *entry)
 	opened.mem = (dsv_mem) {ContextAlloc, ContextFree, opened.context};
 	strlcpy(opened.name, entry->name, NAMEDATALEN);
 	opened.path = MemoryContextStrdup(opened.context, entry->path);
-	if (dsv_model_open(ModelFolder(entry->path), &opened.mem, &opened.model, &err) != DSV_OK)
+	if (dsv_model_open(ModelFile(entry), &opened.mem, &opened.model, &err) != DSV_OK)
 		ReportEngineError(&err);
 	MemoryContextSetParent(opened.context, TopMemoryContext);
 	*slot = opened;

@@ -23,8 +23,14 @@ BackendModel *OpenBackendModel(const ModelEntry *entry);
 dsv_model  *GetBackendModel(BackendModel *backend);
 dsv_engine *GetBackendEngine(BackendModel *backend);
 
-/* Opens a folder only to look at it.  The caller closes it. */
+/* Says that a model's digest is not the registered one. */
+void		RaiseOtherFiles(const ModelEntry *entry) __attribute__((noreturn));
+
+/* Opens a folder or a packed file only to look at it.  The caller closes it. */
 dsv_model  *OpenFolder(const char *folder);
+
+/* To be called before anything starts worker threads */
+void		StopWorkersAtExit(void);
 
 /* A pinned model and its engine stay open until the last pin is gone, whatever is unloaded or
  * dropped meanwhile; unpinning raises nothing. */

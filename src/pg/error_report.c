@@ -36,6 +36,8 @@ sqlerrcode_of(const dsv_error *err)
 		return ERRCODE_UNDEFINED_FILE;
 	if (err->code == DSV_IO && (err->sys_errno == EACCES || err->sys_errno == EPERM))
 		return ERRCODE_INSUFFICIENT_PRIVILEGE;
+	if (err->code == DSV_IO && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT))
+		return ERRCODE_DISK_FULL;
 	for (int i = 0; i < lengthof(table); i++)
 		if (table[i].code == err->code)
 			return table[i].sqlerrcode;

@@ -1,7 +1,7 @@
 /*
  * fn_model.c
- *		Models by name: vl_register_model, vl_drop_model, vl_alias, vl_prewarm, vl_unload, and
- *		vl_default_model and vl_model_is_mapped for the view vl_models.
+ *		Models by name: vl_register_model, vl_drop_model, vl_alias, vl_verify_model, vl_prewarm,
+ *		vl_unload, and vl_default_model and vl_model_is_mapped for the view vl_models.
  *
  * A path is opened with the server's rights, so registering asks for what reading a
  * server file asks for; using a registered model asks for nothing.
@@ -12,12 +12,14 @@
 #include "catalog/pg_authid.h"
 #include "error_report.h"
 #include "guc.h"
+#include "model_pack.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(vl_register_model);
 PG_FUNCTION_INFO_V1(vl_drop_model);
 PG_FUNCTION_INFO_V1(vl_alias);
+PG_FUNCTION_INFO_V1(vl_verify_model);
 PG_FUNCTION_INFO_V1(vl_prewarm);
 PG_FUNCTION_INFO_V1(vl_unload);
 PG_FUNCTION_INFO_V1(vl_default_model);
@@ -66,44 +68,93 @@ absolute_folder(const char *path)
 	return folder;
 }
 
-/* vl_register_model(name, path, quant) */
+static dsv_quant
+quant_argument(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *word = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	dsv_quant	quant;
+
+	if (!dsv_quant_parse(word, &quant))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("quantisation \"%s\" is not supported", word),
+				 errhint("Use \"bf16\" (the weights as they are published), \"q8\" or \"q4\".")));
+	return quant;
+}
+
+static dsv_model_info
+look_at(const char *path)
+{
+	dsv_model  *model = OpenFolder(path);
+	dsv_model_info info = *dsv_model_get_info(model);
+
+	dsv_model_close(model);
+	return info;
+}
+
+static void
+raise_name_taken(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("model \"%s\" already exists", name),
+			 errhint("Drop it with vl_drop_model() first, or choose another name.")));
+}
+
+/* vl_register_model(name, path, quant): a folder as it is or packed; or a packed file */
 Datum
 vl_register_model(PG_FUNCTION_ARGS)
 {
 	char	   *name = name_argument(fcinfo, 0);
-	char	   *quant = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	dsv_quant	quant = quant_argument(fcinfo, 2);
 	char	   *path;
 	dsv_model_info info;
-	dsv_model  *model;
-	const char *args[6];
+	const char *args[7] = {name};
 
 	check_may_manage("register models");
-	if (strcmp(quant, "bf16") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("quantisation \"%s\" is not supported", quant),
-				 errhint("Use \"bf16\": the weights as they are published.")));
 	path = absolute_folder(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	model = OpenFolder(ModelFolder(path));
-	info = *dsv_model_get_info(model);
-	dsv_model_close(model);
+	info = look_at(ModelFolder(path));
+	/* before a long work for nothing; what is registered meanwhile is noticed below */
+	if (FindModel(ExtensionSchema(fcinfo), name) != NULL)
+		raise_name_taken(name);
+	if (info.packed && quant != DSV_QUANT_BF16 && quant != info.quant)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("file \"%s\" is packed as \"%s\"", path, dsv_quant_name(info.quant))));
+	if (!info.packed && quant != DSV_QUANT_BF16)
+	{
+		args[6] = pstrdup(info.digest);
+		info = look_at(PackModel(name, ModelFolder(path), args[6], quant));
+	}
 
-	args[0] = name;
 	args[1] = path;
-	args[2] = quant;
+	args[2] = dsv_quant_name(info.quant);
 	args[3] = info.digest;
 	args[4] = psprintf(INT64_FORMAT, (int64) info.parameters);
 	args[5] = psprintf(INT64_FORMAT, (int64) info.bytes);
 	if (WriteCatalog(ExtensionSchema(fcinfo),
-					 "INSERT INTO %1$s.vl_model (name, path, quant, digest, parameters, bytes) "
-					 "SELECT $1, $2, $3, $4, $5::pg_catalog.int8, $6::pg_catalog.int8 "
+					 "INSERT INTO %1$s.vl_model (name, path, quant, digest, parameters, bytes, source) "
+					 "SELECT $1, $2, $3, $4, $5::pg_catalog.int8, $6::pg_catalog.int8, $7 "
 					 "WHERE NOT EXISTS (SELECT FROM %1$s.vl_model_alias "
-					 "WHERE alias OPERATOR(pg_catalog.=) $1) ON CONFLICT DO NOTHING", 6, args) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("model \"%s\" already exists", name),
-				 errhint("Drop it with vl_drop_model() first, or choose another name.")));
+					 "WHERE alias OPERATOR(pg_catalog.=) $1) ON CONFLICT DO NOTHING", 7, args) == 0)
+		raise_name_taken(name);
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/* vl_verify_model(name): raises when its files are damaged */
+Datum
+vl_verify_model(PG_FUNCTION_ARGS)
+{
+	ModelEntry *entry = ResolveModel(ExtensionSchema(fcinfo), text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char	   *file = ModelFile(entry);
+	dsv_model_info info = look_at(file);
+
+	/* first what names the damaged tensor */
+	if (info.packed)
+		VerifyPackedFile(entry->name, file);
+	if (!entry->builtin && strcmp(info.digest, entry->digest) != 0)
+		RaiseOtherFiles(entry);
+	PG_RETURN_VOID();
 }
 
 /* vl_drop_model(name): a model with its aliases, or an alias alone */

@@ -21,6 +21,7 @@ int			SettingKvMemory = 512;
 int			SettingMaxImagePixels = 100 * 1000 * 1000;
 int			SettingMaxImageBytes = 64 * 1024 * 1024;
 char	   *SettingModelDir;
+char	   *SettingPackDir;
 bool		SettingExifOrientation = true;
 bool		SettingLogUsage = false;
 int			SettingMaxCallsPerStatement = 0;
@@ -68,6 +69,10 @@ define_model_settings(void)
 	DefineCustomStringVariable("dsvl2.model_dir",
 							   "Folder that relative paths of models start from.", NULL,
 							   &SettingModelDir, "", PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dsvl2.pack_dir",
+							   "Folder that models are packed into.",
+							   "A relative path, or the folder dsvl2 when it is empty, lies in the data directory.",
+							   &SettingPackDir, "", PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("dsvl2.precision",
 							 "Number format of activations.",
 							 "bf16 rounds them before every product, as the reference does in bf16.",

@@ -25,6 +25,7 @@ extern int	SettingKvMemory;	/* MB */
 extern int	SettingMaxImagePixels;
 extern int	SettingMaxImageBytes;
 extern char *SettingModelDir;
+extern char *SettingPackDir;	/* "" = the folder dsvl2 of the data directory */
 extern bool SettingExifOrientation;
 extern bool SettingLogUsage;
 extern int	SettingMaxCallsPerStatement;	/* 0 = no limit */

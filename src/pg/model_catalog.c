@@ -23,6 +23,7 @@ enum
 	MODEL_QUANT,
 	MODEL_DIGEST,
 	MODEL_BUILTIN,
+	MODEL_SOURCE,
 };
 
 enum
@@ -127,7 +128,9 @@ match_model(HeapTuple tuple, TupleDesc desc, void *state)
 	lookup->entry = palloc(sizeof(ModelEntry));
 	lookup->entry->name = name;
 	lookup->entry->path = text_column(tuple, desc, MODEL_PATH);
+	lookup->entry->quant = text_column(tuple, desc, MODEL_QUANT);
 	lookup->entry->digest = text_column(tuple, desc, MODEL_DIGEST);
+	lookup->entry->source = text_column(tuple, desc, MODEL_SOURCE);
 	lookup->entry->builtin = DatumGetBool(heap_getattr(tuple, MODEL_BUILTIN, desc, &isnull));
 	return true;
 }

@@ -17,7 +17,9 @@ typedef struct ModelEntry
 {
 	char	   *name;
 	char	   *path;			/* as stored; $sharedir stands for the server's share directory */
+	char	   *quant;
 	char	   *digest;
+	char	   *source;			/* digest of the folder that it was packed from; NULL: path is opened */
 	bool		builtin;		/* comes with dsvl2: the digest may follow an upgrade */
 } ModelEntry;
 

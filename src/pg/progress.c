@@ -97,18 +97,9 @@ ProgressStart(const char *task, const char *model, TimestampTz started)
 	SpinLockRelease(&slot->lock);
 }
 
-void
-ProgressUpdate(const dsv_progress *progress)
+static void
+update(const char *phase, int64 done, int64 total, int output_tokens)
 {
-	static const char *const phases[] = {
-		[DSV_STATE_WAITING] = "image",
-		[DSV_STATE_VISION] = "vision",
-		[DSV_STATE_PREFILL] = "prefill",
-		[DSV_STATE_DECODE] = "decode",
-		[DSV_STATE_DONE] = "done",
-		[DSV_STATE_FAILED] = "failed",
-	};
-	const char *phase = phases[progress->state];
 	ProgressSlot *slot = my_slot();
 	bool		begins;
 	TimestampTz now;
@@ -123,12 +114,33 @@ ProgressUpdate(const dsv_progress *progress)
 	{
 		strlcpy(slot->phase, phase, sizeof(slot->phase));
 		slot->phase_started = now;
-		slot->phase_done = progress->done;
+		slot->phase_done = done;
 	}
-	slot->done = progress->done;
-	slot->total = progress->total;
-	slot->output_tokens = progress->output_tokens;
+	slot->done = done;
+	slot->total = total;
+	slot->output_tokens = output_tokens;
 	SpinLockRelease(&slot->lock);
+}
+
+void
+ProgressUpdate(const dsv_progress *progress)
+{
+	static const char *const phases[] = {
+		[DSV_STATE_WAITING] = "image",
+		[DSV_STATE_VISION] = "vision",
+		[DSV_STATE_PREFILL] = "prefill",
+		[DSV_STATE_DECODE] = "decode",
+		[DSV_STATE_DONE] = "done",
+		[DSV_STATE_FAILED] = "failed",
+	};
+
+	update(phases[progress->state], progress->done, progress->total, progress->output_tokens);
+}
+
+void
+ProgressStep(const char *phase, int64 done, int64 total)
+{
+	update(phase, done, total, 0);
 }
 
 void

@@ -21,6 +21,9 @@ void		ProgressStart(const char *task, const char *model, TimestampTz started);
 
 /* May be called from the engine's poll callback: takes no lock that could error out */
 void		ProgressUpdate(const dsv_progress *progress);
+
+/* The same for what is no call of a model: a phase by name */
+void		ProgressStep(const char *phase, int64 done, int64 total);
 void		ProgressEnd(void);
 
 #endif

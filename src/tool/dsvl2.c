@@ -7,14 +7,18 @@
 #include "tool.h"
 
 static const tool_command commands[] = {
-	{"inspect", "DIR", "what a model's folder holds, and the memory it takes", tool_inspect},
-	{"run", "DIR [IMAGE...] [PROMPT]", "one request, the answer to standard output", tool_run},
-	{"tokens", "DIR TEXT|-", "the tokens of a text", tool_tokens},
-	{"bench", "DIR [IMAGE]", "measures image, vision, prefill and decode", tool_bench},
+	{"inspect", "MODEL", "what a model holds, and the memory it takes", tool_inspect},
+	{"run", "MODEL [IMAGE...] [PROMPT]", "one request, the answer to standard output", tool_run},
+	{"tokens", "MODEL TEXT|-", "the tokens of a text", tool_tokens},
+	{"bench", "MODEL [IMAGE]", "measures image, vision, prefill and decode", tool_bench},
+	{"pack", "DIR FILE", "makes one file of a model's folder", tool_pack},
+	{"verify", "FILE", "reads a packed model and compares its checksums", tool_verify},
+	{"compare", "MODEL MODEL INPUT...", "how far the answers of two models' weights are apart",
+		tool_compare},
 	{"masks", "DIR", "measures how long a grammar's token masks take", tool_masks},
-	{"golden", "DIR CASE.json...", "compares with vectors of the reference implementation",
+	{"golden", "MODEL CASE.json...", "compares with vectors of the reference implementation",
 		tool_golden},
-	{"nano-check", "DIR SAMPLES_DIR", "compares answers with predictions and the truth",
+	{"nano-check", "MODEL SAMPLES_DIR", "compares answers with predictions and the truth",
 		tool_nano_check},
 };
 
@@ -27,7 +31,8 @@ usage(FILE *to)
 	for (int i = 0; i < NCOMMANDS; i++)
 		fprintf(to, "  %-10s %-24s %s\n", commands[i].name, commands[i].arguments,
 				commands[i].about);
-	fprintf(to, "\ndsvl2 COMMAND --help tells a command's options.\n");
+	fprintf(to, "\nMODEL is a folder as published, or a packed file.\n"
+			"dsvl2 COMMAND --help tells a command's options.\n");
 }
 
 int

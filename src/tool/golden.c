@@ -9,25 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_TURNS 32
-#define MAX_PARTS 128
-
-typedef struct conversation
-{
-	dsv_turn	turns[MAX_TURNS];
-	int			nturns;
-	dsv_part	parts[MAX_PARTS];
-	int			nparts;
-	dsv_bytes	images[TOOL_MAX_IMAGES];
-	int			nimages;
-} conversation;
-
 typedef struct golden_run
 {
 	dsv_model  *model;
 	dsv_engine *engine;
-	dsv_config	config;
-	dsv_tokenizer *tokenizer;
 	golden_trace *trace;		/* of the case that runs; or NULL */
 	json_t	   *scored;			/* candidates of each case; or NULL */
 	char		model_name[64];
@@ -47,15 +32,15 @@ trace(void *ud, const dsv_trace_event *event)
 /* ---- the request ---- */
 
 static void
-add_piece(conversation *c, dsv_part_kind kind, const char *text, size_t len)
+add_piece(golden_conversation *c, dsv_part_kind kind, const char *text, size_t len)
 {
-	if (c->nparts == MAX_PARTS)
-		tool_fail("more than %d parts in a conversation", MAX_PARTS);
+	if (c->nparts == GOLDEN_PARTS)
+		tool_fail("more than %d parts in a conversation", GOLDEN_PARTS);
 	c->parts[c->nparts++] = (dsv_part) {kind, text, len};
 }
 
 static void
-add_content(conversation *c, const char *text, size_t len)
+add_content(golden_conversation *c, const char *text, size_t len)
 {
 	static const char tag[] = "<image>";
 	const char *end = text + len;
@@ -80,9 +65,8 @@ role_of(const char *name)
 	tool_fail("unknown role \"%s\"", name);
 }
 
-/* case_dir/../images holds the pictures. */
-static void
-build_conversation(conversation *c, const json_t *turns, const char *case_dir)
+void
+golden_build_conversation(golden_conversation *c, const json_t *turns, const char *case_dir)
 {
 	size_t		i;
 	json_t	   *turn;
@@ -96,8 +80,8 @@ build_conversation(conversation *c, const json_t *turns, const char *case_dir)
 		json_t	   *image;
 		int			first = c->nparts;
 
-		if (c->nturns == MAX_TURNS)
-			tool_fail("more than %d turns in a conversation", MAX_TURNS);
+		if (c->nturns == GOLDEN_TURNS)
+			tool_fail("more than %d turns in a conversation", GOLDEN_TURNS);
 		add_content(c, json_string_value(content), json_string_length(content));
 		c->turns[c->nturns++] = (dsv_turn) {role_of(role), c->parts + first, c->nparts - first};
 		json_array_foreach(json_object_get(turn, "images"), k, image)
@@ -173,7 +157,7 @@ run_case(golden_run *run, const char *path, golden_case *c, golden_measure *m)
 {
 	char		dir[PATH_MAX] = ".";
 	const char *slash = strrchr(path, '/');
-	conversation talk;
+	golden_conversation talk;
 	dsv_request request = {.image.reference_decode = true, .keep_special = true,
 		.no_prefix_cache = true};
 	dsv_sequence *seq;
@@ -185,14 +169,14 @@ run_case(golden_run *run, const char *path, golden_case *c, golden_measure *m)
 	open_case(run, path, c);
 	if (slash != NULL)
 		snprintf(dir, sizeof(dir), "%.*s", (int) (slash - path), path);
-	build_conversation(&talk, json_object_get(c->json, "conversation"), dir);
+	golden_build_conversation(&talk, json_object_get(c->json, "conversation"), dir);
 	request.turns = talk.turns;
 	request.nturns = talk.nturns;
 	request.images = talk.images;
 	request.nimages = talk.nimages;
 	tokens = json_object_get(json_object_get(c->json, "greedy"), "tokens");
 	request.max_tokens = (int) json_array_size(tokens);
-	golden_trace_init(&t, &run->config,
+	golden_trace_init(&t, &run->model->config,
 					  (int) json_array_size(json_object_get(c->json, "input_ids")),
 					  (int) json_array_size(json_object_get(c->json, "tiles")),
 					  (int) json_integer_value(json_object_get(c->json, "router_layer_all")),
@@ -205,7 +189,7 @@ run_case(golden_run *run, const char *path, golden_case *c, golden_measure *m)
 	else
 	{
 		tool_finish(run->engine, seq);
-		golden_compare(c, &t, run->tokenizer, seq, m, &run->tap);
+		golden_compare(c, &t, run->model->tokenizer, seq, m, &run->tap);
 		m->ms = tool_now_ms() - start;
 		dsv_sequence_release(seq);
 		run_scored(run, c, &request, m);
@@ -269,15 +253,9 @@ tool_golden(const tool_command *command, int argc, char **argv)
 	golden_case *cases = tool_alloc(n, sizeof(*cases));
 	golden_measure *measures = tool_alloc(n, sizeof(*measures));
 	golden_run	run = {.bf16 = setup.precision == DSV_PRECISION_BF16};
-	char		path[PATH_MAX];
-	dsv_error	err;
 
 	tool_base(run.model_name, sizeof(run.model_name), argv[0], "");
 	run.model = tool_open_model(argv[0]);
-	if (dsv_config_load(argv[0], &run.config, &err) != DSV_OK ||
-		dsv_tokenizer_open(tool_path(path, sizeof(path), argv[0], "tokenizer.json"), NULL,
-						   &run.tokenizer, &err) != DSV_OK)
-		tool_fail_error(&err);
 	engine_options.trace = trace;
 	engine_options.trace_ud = &run;
 	run.engine = tool_create_engine(run.model, &engine_options);
@@ -289,7 +267,6 @@ tool_golden(const tool_command *command, int argc, char **argv)
 	print_table(cases, measures, n);
 	dsv_engine_destroy(run.engine);
 	dsv_model_close(run.model);
-	dsv_tokenizer_close(run.tokenizer);
 	json_decref(run.scored);
 	free(cases);
 	free(measures);

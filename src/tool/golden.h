@@ -7,9 +7,7 @@
 #ifndef GOLDEN_H
 #define GOLDEN_H
 
-#include "../engine/config.h"
-#include "../engine/safetensors.h"
-#include "../engine/tokenizer.h"
+#include "../engine/model.h"
 #include "tool.h"
 
 /* Rows of tile 0 that vit_stages_tile0 holds */
@@ -45,6 +43,24 @@ void		golden_trace_init(golden_trace *t, const dsv_config *config, int n, int nt
 							  int router_layer, int max_logits);
 void		golden_trace_free(golden_trace *t);
 void		golden_trace_event(void *ud, const dsv_trace_event *event);
+
+#define GOLDEN_TURNS 32
+#define GOLDEN_PARTS 128
+
+typedef struct golden_conversation
+{
+	dsv_turn	turns[GOLDEN_TURNS];
+	int			nturns;
+	dsv_part	parts[GOLDEN_PARTS];
+	int			nparts;
+	dsv_bytes	images[TOOL_MAX_IMAGES];
+	int			nimages;
+} golden_conversation;
+
+/* "conversation" of a case; case_dir/../images holds the pictures.  The texts stay in turns, the
+ * images are the caller's to free. */
+void		golden_build_conversation(golden_conversation *c, const json_t *turns,
+									  const char *case_dir);
 
 typedef struct golden_case
 {

@@ -1,13 +1,10 @@
 /*
  * inspect.c
- *		dsvl2 inspect and dsvl2 tokens: what a folder holds, without running the model.
+ *		dsvl2 inspect and dsvl2 tokens: what a model holds, without running it.
  */
-#include <limits.h>
 #include <string.h>
 
-#include "../engine/config.h"
-#include "../engine/safetensors.h"
-#include "../engine/tokenizer.h"
+#include "../engine/model.h"
 #include "tool.h"
 
 #define ANSWER_TOKENS 512		/* of the typical request whose memory is shown */
@@ -23,6 +20,8 @@ print_info(const dsv_model_info *info)
 	if (info->notice != NULL)
 		printf("notice        %s\n", info->notice);
 	printf("digest        %s\n", info->digest);
+	if (info->packed)
+		printf("packed        %s, from %s\n", dsv_quant_name(info->quant), info->source);
 	printf("parameters    %.3f million, %s\n", info->parameters / 1e6, info->dtype);
 	printf("weight files  %lld bytes\n", (long long) info->bytes);
 	printf("context       %d tokens\n", info->context);
@@ -63,25 +62,6 @@ print_config(const dsv_config *c)
 	printf("tokens        bos %d, eos %d\n", l->bos, l->eos);
 }
 
-static int64_t
-dtype_bytes(dsv_dtype t)
-{
-	switch (t)
-	{
-		case DSV_DTYPE_F32:
-		case DSV_DTYPE_I32:
-			return 4;
-		case DSV_DTYPE_BF16:
-		case DSV_DTYPE_F16:
-			return 2;
-		case DSV_DTYPE_U8:
-			return 1;
-		case DSV_DTYPE_I64:
-			return 8;
-	}
-	return 0;
-}
-
 static void
 print_tensors(const dsv_safetensors *st)
 {
@@ -93,7 +73,7 @@ print_tensors(const dsv_safetensors *st)
 		const dsv_tensor *t = dsv_safetensors_at(st, i);
 
 		tensors[t->dtype]++;
-		bytes[t->dtype] += t->count * dtype_bytes(t->dtype);
+		bytes[t->dtype] += (int64_t) dsv_tensor_bytes(t);
 	}
 	printf("\ntensors       %d\n", dsv_safetensors_count(st));
 	for (int t = 0; t <= DSV_DTYPE_I64; t++)
@@ -168,26 +148,18 @@ tool_inspect(const tool_command *command, int argc, char **argv)
 		TOOL_SETUP_OPTIONS(setup),
 		{NULL}
 	};
-	dsv_config	config;
-	dsv_safetensors *st;
-	dsv_tokenizer *tokenizer;
+	const dsv_safetensors *st;
 	dsv_model  *model;
-	char		path[PATH_MAX];
-	dsv_error	err;
 
 	tool_parse(command, options, argc, argv, 1, 1);
 	model = tool_open_model(argv[0]);
-	if (dsv_config_load(argv[0], &config, &err) != DSV_OK ||
-		dsv_safetensors_open_dir(argv[0], NULL, &st, &err) != DSV_OK ||
-		dsv_tokenizer_open(tool_path(path, sizeof(path), argv[0], "tokenizer.json"), NULL,
-						   &tokenizer, &err) != DSV_OK)
-		tool_fail_error(&err);
+	st = model->files;
 	print_info(dsv_model_get_info(model));
-	printf("tokenizer     %d tokens\n", dsv_tokenizer_size(tokenizer));
-	print_config(&config);
+	printf("tokenizer     %d tokens\n", dsv_tokenizer_size(model->tokenizer));
+	print_config(&model->config);
 	print_tensors(st);
 	print_tasks(model);
-	print_memory(model, &config, &setup);
+	print_memory(model, &model->config, &setup);
 	for (int i = 0; list && i < dsv_safetensors_count(st); i++)
 	{
 		const dsv_tensor *t = dsv_safetensors_at(st, i);
@@ -197,8 +169,6 @@ tool_inspect(const tool_command *command, int argc, char **argv)
 			printf("%s%lld", d > 0 ? ", " : "", (long long) t->shape[d]);
 		printf("]\n");
 	}
-	dsv_tokenizer_close(tokenizer);
-	dsv_safetensors_close(st);
 	dsv_model_close(model);
 	return 0;
 }
@@ -235,9 +205,8 @@ tool_tokens(const tool_command *command, int argc, char **argv)
 	};
 	dsv_bytes	input = {0};
 	dsv_span	span;
-	dsv_tokenizer *tokenizer;
+	dsv_model  *model;
 	dsv_tokens	tokens = {0};
-	char		path[PATH_MAX];
 	dsv_error	err;
 
 	tool_parse(command, options, argc, argv, 2, 2);
@@ -248,14 +217,13 @@ tool_tokens(const tool_command *command, int argc, char **argv)
 	}
 	else
 		span = (dsv_span) {argv[1], strlen(argv[1]), special};
-	if (dsv_tokenizer_open(tool_path(path, sizeof(path), argv[0], "tokenizer.json"), NULL,
-						   &tokenizer, &err) != DSV_OK ||
-		dsv_tokenizer_encode(tokenizer, &span, 1, NULL, &tokens, &err) != DSV_OK)
+	model = tool_open_model(argv[0]);
+	if (dsv_tokenizer_encode(model->tokenizer, &span, 1, NULL, &tokens, &err) != DSV_OK)
 		tool_fail_error(&err);
 	for (size_t i = 0; i < tokens.n; i++)
 	{
 		size_t		len = 0;
-		const char *bytes = dsv_tokenizer_bytes(tokenizer, tokens.ids[i], &len);
+		const char *bytes = dsv_tokenizer_bytes(model->tokenizer, tokens.ids[i], &len);
 
 		printf("%d\t", tokens.ids[i]);
 		print_piece(bytes != NULL ? bytes : "", len);
@@ -263,6 +231,6 @@ tool_tokens(const tool_command *command, int argc, char **argv)
 	}
 	free(tokens.ids);
 	free((void *) input.data);
-	dsv_tokenizer_close(tokenizer);
+	dsv_model_close(model);
 	return 0;
 }

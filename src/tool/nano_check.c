@@ -16,7 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../engine/tokenizer.h"
+#include "../engine/model.h"
 #include "tool.h"
 
 #define MAX_MEASURES 128
@@ -37,8 +37,7 @@ typedef struct check
 	const char *samples_dir;
 	dsv_model  *model;
 	dsv_engine *engine;
-	dsv_tokenizer *tokenizer;
-	bool		judge;			/* predictions are there, and for this precision */
+	bool		judge;			/* predictions are there, and for these weights and precision */
 	tool_tap	tap;
 
 	measure		measures[MAX_MEASURES];
@@ -206,8 +205,8 @@ step_of_byte(const check *c, const dsv_result *r, size_t at)
 	{
 		size_t		len = 0;
 
-		if (!dsv_tokenizer_is_special(c->tokenizer, r->tokens[i]))
-			dsv_tokenizer_bytes(c->tokenizer, r->tokens[i], &len);
+		if (!dsv_tokenizer_is_special(c->model->tokenizer, r->tokens[i]))
+			dsv_tokenizer_bytes(c->model->tokenizer, r->tokens[i], &len);
 		end += len;
 		if (at < end)
 			return i;
@@ -564,16 +563,11 @@ static void
 open_all(check *c, const tool_setup *setup, const char *dir)
 {
 	dsv_engine_options options = tool_engine_options(setup);
-	char		path[PATH_MAX];
-	dsv_error	err;
 
 	options.trace = trace;
 	options.trace_ud = c;
 	c->model = tool_open_model(dir);
 	c->engine = tool_create_engine(c->model, &options);
-	if (dsv_tokenizer_open(tool_path(path, sizeof(path), dir, "tokenizer.json"), NULL,
-						   &c->tokenizer, &err) != DSV_OK)
-		tool_fail_error(&err);
 }
 
 int
@@ -601,13 +595,14 @@ tool_nano_check(const tool_command *command, int argc, char **argv)
 	samples = tool_read_json(tool_path(path, sizeof(path), argv[1], "samples.json"));
 	if (file_exists(tool_path(path, sizeof(path), argv[1], "predictions.json")))
 		predictions = tool_read_json(path);
-	c->judge = predictions != NULL && setup.precision == DSV_PRECISION_FP32;
+	open_all(c, &setup, argv[0]);
+	c->judge = predictions != NULL && setup.precision == DSV_PRECISION_FP32 &&
+		dsv_model_get_info(c->model)->quant == DSV_QUANT_BF16;
 	if (c->judge && json_array_size(predictions) != json_array_size(samples))
 		tool_fail("predictions.json does not belong to samples.json: another number of files");
-	open_all(c, &setup, argv[0]);
 	if (!c->judge)
 		tool_ok(&c->tap, true, "answers equal the predictions # SKIP %s",
-				predictions == NULL ? "no predictions.json" : "they are for fp32");
+				predictions == NULL ? "no predictions.json" : "they are for fp32, not quantised");
 	json_array_foreach(samples, i, sample)
 		run_sample(c, sample, json_array_get(predictions, i));
 	print_summary(c);
@@ -617,7 +612,6 @@ tool_nano_check(const tool_command *command, int argc, char **argv)
 		write_accuracy(c, write);
 	json_decref(samples);
 	json_decref(predictions);
-	dsv_tokenizer_close(c->tokenizer);
 	dsv_engine_destroy(c->engine);
 	dsv_model_close(c->model);
 	status = tool_tap_end(&c->tap);

@@ -34,6 +34,9 @@ int			tool_run(const tool_command *command, int argc, char **argv);
 int			tool_bench(const tool_command *command, int argc, char **argv);
 int			tool_masks(const tool_command *command, int argc, char **argv);
 int			tool_golden(const tool_command *command, int argc, char **argv);
+int			tool_pack(const tool_command *command, int argc, char **argv);
+int			tool_verify(const tool_command *command, int argc, char **argv);
+int			tool_compare(const tool_command *command, int argc, char **argv);
 int			tool_nano_check(const tool_command *command, int argc, char **argv);
 
 /* ---- options ---- */

@@ -520,6 +520,128 @@ test_gemm_nt_split(void **state)
 	}
 }
 
+/* ---- quantised rows ---- */
+
+/* weight i of a row, as kernels.h lays it out */
+static float
+quantised_weight(const uint8_t *row, kern_dtype type, int n, int i)
+{
+	int			groups = (n + KERN_GROUP - 1) / KERN_GROUP;
+	int			bytes = type == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
+	const uint8_t *integers = row + i / KERN_GROUP * bytes;
+	const uint8_t *scale = row + groups * bytes + i / KERN_GROUP * 2;
+	int			at = i % KERN_GROUP;
+	int			q;
+
+	if (type == KERN_Q8)
+		q = (int8_t) integers[at];
+	else
+		q = (at < KERN_GROUP / 2 ? integers[at] & 15 : integers[at - KERN_GROUP / 2] >> 4) - 8;
+	/* a zero has no sign */
+	return (float) q * bits_float(((uint32_t) scale[1] << 8 | scale[0]) << 16) + 0.0f;
+}
+
+/* widen is the layout's plain reading; gemm_nt has the bits of the same weights kept as floats */
+static void
+check_quantised(const kern_table *t, kern_dtype type, int m, int n, int k)
+{
+	size_t		row = kern_row_bytes(type, k);
+	float	   *a = random_floats(0, m * k, 1.0f);
+	uint8_t    *w = slot(1, n * row);
+	float	   *wide = slot(2, n * k * 4);
+	float	   *c = slot(3, m * n * 4);
+	float	   *want = slot(4, m * n * 4);
+
+	for (int j = 0; j < n; j++)
+	{
+		float		x[2048];
+
+		for (int i = 0; i < k; i++)
+			x[i] = random_float(j % 3 == 0 ? 1e-3f : 2.0f);
+		t->quantise(x, k, type, w + j * row);
+		t->widen(w + j * row, type, wide + j * k, k);
+		for (int i = 0; i < k; i++)
+			check_bits(wide[j * k + i], quantised_weight(w + j * row, type, k, i), "widen", t, i);
+	}
+	t->gemm_nt(a, k, w, type, k, NULL, c, n, m, n, k);
+	t->gemm_nt(a, k, wide, KERN_F32, k, NULL, want, n, m, n, k);
+	for (int i = 0; i < m * n; i++)
+		check_bits(c[i], want[i], "gemm_nt of quantised", t, i);
+}
+
+static void
+test_quantised(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
+		{
+			for (int k = 1; k <= 100; k += 3)
+			{
+				at_front = k % 2;
+				check_quantised(t, type, 1 + k % 8, 1 + k % 21, k);
+			}
+			at_front = false;
+			check_quantised(t, type, 1, 40, 1408);
+			check_quantised(t, type, 7, 90, 1280);
+		}
+}
+
+/* The error is what the format allows, extremes and odd numbers included, at every level the same bits. */
+static void
+test_quantise(void **state)
+{
+	enum {N = 1300};
+	const double allowed[2] = {0.004, 0.075};	/* half a step, as a share of the largest magnitude */
+	uint8_t		first[2][N * 2];
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
+		{
+			size_t		bytes = kern_row_bytes(type, N);
+			float	   *x = slot(0, N * 4);
+			uint8_t    *out = slot(1, bytes);
+			double		squares = 0;
+			double		errors = 0;
+
+			seed = 7;
+			for (int i = 0; i < N; i++)
+				x[i] = random_float(i / 100 % 2 == 0 ? 1e-6f : 30.0f);
+			memset(x + 64, 0, 32 * sizeof(float));
+			x[100] = INFINITY;
+			x[101] = NAN;
+			for (int i = 128; i < 160; i++)
+				x[i] = i == 130 ? -1e30f : 1e-38f;
+			t->quantise(x, N, type, out);
+			for (int i = 0; i < N; i++)
+			{
+				float		got = quantised_weight(out, type, N, i);
+				float		want = isfinite(x[i]) ? x[i] : 0;
+				float		largest = 0;
+
+				for (int j = i / KERN_GROUP * KERN_GROUP; j < N && j < i / KERN_GROUP * KERN_GROUP + KERN_GROUP; j++)
+					if (isfinite(x[j]) && fabsf(x[j]) > largest)
+						largest = fabsf(x[j]);
+				assert_true(isfinite(got));
+				/* what is clipped may be off by a step */
+				if (largest >= 1e-30f)
+					check_near(got, want, 2 * allowed[type - KERN_Q8] * largest, "quantise", t, i);
+				if (i < 128)
+					continue;
+				squares += i >= 160 ? (double) want * want : 0;
+				errors += i >= 160 ? ((double) want - got) * ((double) want - got) : 0;
+			}
+			/* uniform numbers: a step's error is step / sqrt 12, steps are 1/127 and about 1/7.5 */
+			assert_true(sqrt(errors / squares) < (type == KERN_Q8 ? 0.0045 : 0.075));
+			if (l == 0)
+				memcpy(first[type - KERN_Q8], out, bytes);
+			else
+				assert_memory_equal(out, first[type - KERN_Q8], bytes);
+		}
+}
+
 static void
 check_gemm_nn(const kern_table *t, kern_dtype type, int m, int n, int d)
 {
@@ -1125,6 +1247,8 @@ main(void)
 		cmocka_unit_test(test_gemm_nt),
 		cmocka_unit_test(test_gemm_nt_double),
 		cmocka_unit_test(test_gemm_nt_split),
+		cmocka_unit_test(test_quantised),
+		cmocka_unit_test(test_quantise),
 		cmocka_unit_test(test_gemm_nn),
 		cmocka_unit_test(test_exp),
 		cmocka_unit_test(test_exp_sum),

@@ -49,7 +49,7 @@ static void
 test_libraries(void **state)
 {
 	static const char *const names[] = {"libjpeg", "libpng", "libtiff", "libwebp", "qpdf", "freetype", "pcre2",
-	"jansson"};
+	"jansson", "xxhash"};
 	const int	n = sizeof(names) / sizeof(names[0]);
 	const char *version;
 
