@@ -11,6 +11,20 @@ umask 022
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# Runs the caller's function `run` for each argument, as many at a time as there are processors.
+run_in_parallel()
+{
+  local argument
+
+  for argument in "$@"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+      wait -n || true
+    done
+    run "$argument" &
+  done
+  wait
+}
+
 # Runs a command as root: directly, or through sudo.
 as_root()
 {

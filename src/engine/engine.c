@@ -7,8 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "blas.h"
-
 #define DEFAULT_KV_MEMORY ((size_t) 512 << 20)
 
 /* Of the memory for keys and values, the part for rows of tiles */

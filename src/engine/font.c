@@ -1,3 +1,7 @@
+/*
+ * font.c
+ *		Glyphs through FreeType, with memory and the file of our own.
+ */
 #include "font.h"
 
 #include <ft2build.h>

@@ -5,8 +5,6 @@
  * A finished grammar is checked as a graph, whoever made it: the automaton relies on heights and on
  * there being no way around without a byte.
  */
-#include "grammar.h"
-
 #include <string.h>
 
 #include "grammar_private.h"

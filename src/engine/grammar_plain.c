@@ -2,8 +2,6 @@
  * grammar_plain.c
  *		Grammars that need no schema: choices, and boxes on a picture.
  */
-#include "grammar.h"
-
 #include <string.h>
 
 #include "grammar_private.h"

@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "grammar.h"
-
 /* ---- places and errors ---- */
 
 /* Longer than any part of a message: what is cut here is cut again, between characters. */

@@ -1,3 +1,7 @@
+/*
+ * score.c
+ *		The tree of candidates: made, laid out, filled and read off.
+ */
 #include "score.h"
 
 #include <math.h>

@@ -8,15 +8,13 @@
 #include "compat.h"
 
 #include "infer.h"
-#include "utils/array.h"
 #include "utils/jsonb.h"
 
 /* Of a DSV_TASK_IS call: yes is candidate 0, no is candidate 1.  Opens the model for its words. */
 void		SetStatement(InferCall *call, char *utf8);
 
-/* Of a DSV_TASK_CLASSIFY call: labels, each "name" or "name: description".  NULL, empty and equal
- * names raise 22023, more than the engine scores 54000. */
-void		SetLabels(InferCall *call, ArrayType *labels);
+/* Of a DSV_TASK_CLASSIFY call: a list of labels, each "name" or "name: description".  What is no such
+ * list, NULL, empty and equal names raise 22023, more than the engine scores 54000. */
 void		SetJsonLabels(InferCall *call, Jsonb *labels);
 
 /* [ncandidates] softmax over the log-probabilities of yes and no, or over those of the labels per

@@ -8,6 +8,7 @@
 #include "fields.h"
 
 #include "backend_engine.h"
+#include "json_value.h"
 #include "near_miss.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
@@ -257,12 +258,6 @@ add_label(FieldList *list, const char *label)
 
 /* ---- the three forms ---- */
 
-static char *
-string_of(const JsonbValue *v)
-{
-	return pnstrdup(v->val.string.val, v->val.string.len);
-}
-
 static void
 plan_labels(Jsonb *fields, FieldList *list)
 {
@@ -279,7 +274,7 @@ plan_labels(Jsonb *fields, FieldList *list)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("fields in a list must be strings"),
 					 errhint(LABEL_HINT)));
-		add_label(list, string_of(&v));
+		add_label(list, StringOfValue(&v));
 	}
 }
 
@@ -296,7 +291,7 @@ plan_questions(Jsonb *fields, FieldList *list)
 
 		if (token != WJB_KEY)
 			continue;
-		name = string_of(&v);
+		name = StringOfValue(&v);
 		JsonbIteratorNext(&it, &v, true);
 		if (v.type != jbvString || *name == '\0')
 			ereport(ERROR,
@@ -305,22 +300,8 @@ plan_questions(Jsonb *fields, FieldList *list)
 					 errmsg("the value of the field \"%s\" must be a string, its question", name) :
 					 errmsg("a field has no name"),
 					 errhint("A JSON Schema says \"type\": \"object\" or has \"properties\".")));
-		FieldsAdd(list, name, OpenSchema(string_of(&v)));
+		FieldsAdd(list, name, OpenSchema(StringOfValue(&v)));
 	}
-}
-
-/* NULL when the object has no such key */
-static JsonbValue *
-find_key(JsonbContainer *object, const char *key)
-{
-	return getKeyJsonValueFromContainer(object, key, strlen(key), NULL);
-}
-
-static bool
-is_container(const JsonbValue *v, bool array)
-{
-	return v != NULL && v->type == jbvBinary &&
-		(array ? JsonContainerIsArray(v->val.binary.data) : JsonContainerIsObject(v->val.binary.data));
 }
 
 /* A map of questions may well ask for a "type" or an "enum": what tells is the value. */
@@ -328,45 +309,45 @@ static bool
 is_schema(Jsonb *fields)
 {
 	static const char *const types[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
-	JsonbValue *type = find_key(&fields->root, "type");
+	JsonbValue *type = FindMember(&fields->root, "type");
 
 	if (type != NULL && type->type == jbvString)
 		for (int i = 0; i < lengthof(types); i++)
-			if (strcmp(string_of(type), types[i]) == 0)
+			if (strcmp(StringOfValue(type), types[i]) == 0)
 				return true;
-	return is_container(type, true) ||
-		find_key(&fields->root, "$schema") != NULL || find_key(&fields->root, "$ref") != NULL ||
-		is_container(find_key(&fields->root, "properties"), false) ||
-		is_container(find_key(&fields->root, "anyOf"), true) ||
-		is_container(find_key(&fields->root, "enum"), true);
+	return IsArrayValue(type) ||
+		FindMember(&fields->root, "$schema") != NULL || FindMember(&fields->root, "$ref") != NULL ||
+		IsObjectValue(FindMember(&fields->root, "properties")) ||
+		IsArrayValue(FindMember(&fields->root, "anyOf")) ||
+		IsArrayValue(FindMember(&fields->root, "enum"));
 }
 
 /* Names of the schema's own properties as the answer has them: first the required ones */
 static List *
 property_names(Jsonb *fields)
 {
-	JsonbValue *properties = find_key(&fields->root, "properties");
-	JsonbValue *required = find_key(&fields->root, "required");
-	bool		has_required = is_container(required, true);
+	JsonbValue *properties = FindMember(&fields->root, "properties");
+	JsonbValue *required = FindMember(&fields->root, "required");
+	bool		has_required = IsArrayValue(required);
 	List	   *names = NIL;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	v;
 
-	if (!is_container(properties, false))
+	if (!IsObjectValue(properties))
 		return NIL;
 	if (has_required)
 	{
 		it = JsonbIteratorInit(required->val.binary.data);
 		while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 			if (token == WJB_ELEM && v.type == jbvString)
-				names = lappend(names, string_of(&v));
+				names = lappend(names, StringOfValue(&v));
 	}
 	it = JsonbIteratorInit(properties->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 		if (token == WJB_KEY &&
 			!(has_required && findJsonbValueFromContainer(required->val.binary.data, JB_FARRAY, &v) != NULL))
-			names = lappend(names, string_of(&v));
+			names = lappend(names, StringOfValue(&v));
 	return names;
 }
 

@@ -23,14 +23,10 @@ PG_FUNCTION_INFO_V1(vl_run);
 static Datum
 answer(FunctionCallInfo fcinfo, const InferCall *call)
 {
-	InferResult *result = Infer(call);
-	VlError		error;
+	InferResult *result = InferOrReport(call);
 
-	if (FindRowError(call, result, &error))
-	{
-		ReportRowError(call, result, &error);
+	if (result == NULL)
 		PG_RETURN_NULL();
-	}
 	ReportTruncation(result);
 	PG_RETURN_TEXT_P(TrimmedAnswer(result));
 }
@@ -38,10 +34,7 @@ answer(FunctionCallInfo fcinfo, const InferCall *call)
 static Datum
 answer_one(FunctionCallInfo fcinfo, InferCall *call, char *prompt)
 {
-	bytea	   *image = PG_GETARG_BYTEA_PP(0);
-
-	call->images = &image;
-	call->nimages = 1;
+	SetImage(call, PG_GETARG_BYTEA_PP(0));
 	call->prompt = prompt;
 	return answer(fcinfo, call);
 }
@@ -225,7 +218,6 @@ Datum
 vl_run(PG_FUNCTION_ARGS)
 {
 	InferCall	call;
-	bytea	   *image;
 	InferResult *result;
 	VlError		error;
 
@@ -237,9 +229,7 @@ vl_run(PG_FUNCTION_ARGS)
 	call.no_logprobs = false;	/* the column score */
 	if ((call.prompt == NULL && TaskNeedsPrompt(call.task)) || (PG_ARGISNULL(3) && TaskNeedsFields(call.task)))
 		PG_RETURN_NULL();
-	image = PG_GETARG_BYTEA_PP(1);
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, PG_GETARG_BYTEA_PP(1));
 	result = Infer(&call);
 	if (FindRowError(&call, result, &error))
 		Counters.row_errors++;

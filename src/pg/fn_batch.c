@@ -48,9 +48,7 @@ next_row(void *source, InferRow *row)
 		row->call.prompt = ToUtf8(VARDATA_ANY(prompt), VARSIZE_ANY_EXHDR(prompt));
 	}
 	caller = MemoryContextSwitchTo(row->input);
-	row->call.images = palloc(sizeof(bytea *));
-	row->call.images[0] = DatumGetByteaPP(batch->images[i]);
-	row->call.nimages = 1;
+	SetImage(&row->call, DatumGetByteaPP(batch->images[i]));
 	MemoryContextSwitchTo(caller);
 	return true;
 }

@@ -31,19 +31,13 @@ SetStatement(InferCall *call, char *utf8)
 	call->candidates[1] = pstrdup(answers->no);
 }
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 /* The part of s without white space around it, in UTF-8 */
 static char *
 trimmed(const char *s, int len)
 {
-	while (len > 0 && is_space(*s))
+	while (len > 0 && IsAnswerSpace(*s))
 		s++, len--;
-	while (len > 0 && is_space(s[len - 1]))
+	while (len > 0 && IsAnswerSpace(s[len - 1]))
 		len--;
 	return ToUtf8(s, len);
 }
@@ -53,7 +47,7 @@ static int
 name_length(const char *s, int len)
 {
 	for (int i = 0; i + 1 < len; i++)
-		if (s[i] == ':' && is_space(s[i + 1]))
+		if (s[i] == ':' && IsAnswerSpace(s[i + 1]))
 			return i;
 	return len;
 }
@@ -106,8 +100,9 @@ add_label(InferCall *call, StringInfo list, const char *s, int len)
 		appendStringInfo(list, " (%s)", description);
 }
 
-void
-SetLabels(InferCall *call, ArrayType *labels)
+/* labels, each "name" or "name: description" */
+static void
+set_labels(InferCall *call, ArrayType *labels)
 {
 	StringInfoData list;
 	Datum	   *elements;
@@ -212,15 +207,10 @@ static float4 *
 run_scored(InferCall *call, bytea *image)
 {
 	InferResult *result;
-	VlError		error;
 
-	call->images = &image;
-	call->nimages = 1;
-	result = Infer(call);
-	if (!FindRowError(call, result, &error))
-		return CandidateScores(call, result);
-	ReportRowError(call, result, &error);
-	return NULL;
+	SetImage(call, image);
+	result = InferOrReport(call);
+	return result != NULL ? CandidateScores(call, result) : NULL;
 }
 
 /* ---- functions ---- */
@@ -243,7 +233,7 @@ score_labels(FunctionCallInfo fcinfo, InferCall *call)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return NULL;
 	ReadCall(fcinfo, DSV_TASK_CLASSIFY, 2, call);
-	SetLabels(call, PG_GETARG_ARRAYTYPE_P(1));
+	set_labels(call, PG_GETARG_ARRAYTYPE_P(1));
 	return run_scored(call, PG_GETARG_BYTEA_PP(0));
 }
 

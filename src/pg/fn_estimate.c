@@ -15,7 +15,6 @@
 #include "call_shape.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "error_report.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -368,7 +367,7 @@ know_call(const FuncExpr *call, Oid schema, KnownCall *known)
 		return false;
 	known->entry = ResolveModel(schema, name);
 	known->model = GetBackendModel(OpenBackendModel(known->entry));
-		ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
+	ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
 				DatumGetJsonbP(given->constvalue) : NULL, known->task, &known->options);
 	known->measured = RatesFind(known->entry->digest, known->task, &known->rates);
 	return true;

@@ -8,6 +8,7 @@
 #include "fields.h"
 #include "funcapi.h"
 #include "infer.h"
+#include "json_value.h"
 #include "type_schema.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
@@ -22,17 +23,9 @@ PG_FUNCTION_INFO_V1(vl_schema_of);
 static InferResult *
 extract(InferCall *call, bytea *image, const FieldPlan *plan)
 {
-	InferResult *result;
-	VlError		error;
-
-	call->images = &image;
-	call->nimages = 1;
+	SetImage(call, image);
 	SetExtraction(call, plan);
-	result = Infer(call);
-	if (!FindRowError(call, result, &error))
-		return result;
-	ReportRowError(call, result, &error);
-	return NULL;
+	return InferOrReport(call);
 }
 
 /* ---- vl_extract ---- */
@@ -211,7 +204,7 @@ put_rows(const InferCall *call, const InferResult *result, const TypePlan *row, 
 		 Tuplestorestate *store)
 {
 	Jsonb	   *answer = AnswerJsonb(result->text, result->len);
-	JsonbValue *rows = getKeyJsonValueFromContainer(&answer->root, list, strlen(list), NULL);
+	JsonbValue *rows = FindMember(&answer->root, list);
 	HeapTupleData *tuples;
 	int			n;
 

@@ -79,17 +79,9 @@ box_score(const InferResult *result, const dsv_box *box)
 static InferResult *
 ground(InferCall *call, bytea *image, char *phrase)
 {
-	InferResult *result;
-	VlError		error;
-
-	call->images = &image;
-	call->nimages = 1;
+	SetImage(call, image);
 	call->prompt = phrase;
-	result = Infer(call);
-	if (!FindRowError(call, result, &error))
-		return result;
-	ReportRowError(call, result, &error);
-	return NULL;
+	return InferOrReport(call);
 }
 
 /* ---- jsonb ---- */

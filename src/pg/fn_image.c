@@ -5,7 +5,6 @@
 #include "compat.h"
 
 #include "backend_engine.h"
-#include "error_report.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 

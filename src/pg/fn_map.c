@@ -147,9 +147,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 			SetTaskPrompt(&row->call, ToUtf8(prompt, strlen(prompt)));
 		}
 		MemoryContextSwitchTo(row->input);
-		row->call.images = palloc(sizeof(bytea *));
-		row->call.images[0] = DatumGetByteaPCopy(slot->tts_values[1]);
-		row->call.nimages = 1;
+		SetImage(&row->call, DatumGetByteaPCopy(slot->tts_values[1]));
 	}
 	map->into = NULL;
 	MemoryContextSwitchTo(caller);

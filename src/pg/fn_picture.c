@@ -11,13 +11,12 @@
 #include <math.h>
 
 #include "backend_engine.h"
-#include "error_report.h"
 #include "funcapi.h"
 #include "guc.h"
+#include "json_value.h"
 #include "options.h"
 #include "utils/builtins.h"
 #include "utils/geo_decls.h"
-#include "utils/jsonb.h"
 #include "utils/numeric.h"
 
 PG_FUNCTION_INFO_V1(vl_crop);
@@ -143,19 +142,6 @@ typedef struct MarkList
 	int			height;
 } MarkList;
 
-static JsonbValue *
-get_key(JsonbContainer *object, const char *key)
-{
-	return getKeyJsonValueFromContainer(object, key, strlen(key), NULL);
-}
-
-static bool
-is_container(const JsonbValue *v, bool array)
-{
-	return v != NULL && v->type == jbvBinary &&
-		(array ? JsonContainerIsArray(v->val.binary.data) : JsonContainerIsObject(v->val.binary.data));
-}
-
 static bool
 to_number(const JsonbValue *v, double *x)
 {
@@ -169,7 +155,7 @@ to_number(const JsonbValue *v, double *x)
 static bool
 read_array(const JsonbValue *v, double px[4])
 {
-	uint32		n = is_container(v, true) ? JsonContainerSize(v->val.binary.data) : 0;
+	uint32		n = IsArrayValue(v) ? JsonContainerSize(v->val.binary.data) : 0;
 
 	if (n != 2 && n != 4)
 		return false;
@@ -187,7 +173,7 @@ read_point(const JsonbValue *v, double px[4])
 
 	if (v == NULL || v->type != jbvString)
 		return false;
-	at = DatumGetPointP(DirectFunctionCall1(point_in, CStringGetDatum(pnstrdup(v->val.string.val, v->val.string.len))));
+	at = DatumGetPointP(DirectFunctionCall1(point_in, CStringGetDatum(StringOfValue(v))));
 	px[0] = px[2] = at->x;
 	px[1] = px[3] = at->y;
 	return isfinite(at->x) && isfinite(at->y);
@@ -200,13 +186,13 @@ read_place(JsonbContainer *box, const MarkList *list, double px[4])
 	static const char *const corners[] = {"x1", "y1", "x2", "y2"};
 	bool		found = true;
 
-	if (read_array(get_key(box, "px"), px))
+	if (read_array(FindMember(box, "px"), px))
 		return true;
 	for (int i = 0; i < 4; i++)
-		found = found && to_number(get_key(box, corners[i]), &px[i]);
-	if (found || read_point(get_key(box, "at"), px))
+		found = found && to_number(FindMember(box, corners[i]), &px[i]);
+	if (found || read_point(FindMember(box, "at"), px))
 		return true;
-	if (!read_array(get_key(box, "norm"), px))
+	if (!read_array(FindMember(box, "norm"), px))
 		return false;
 	for (int i = 0; i < 4; i++)
 		px[i] = px[i] / 999 * (i % 2 == 0 ? list->width : list->height);
@@ -224,19 +210,19 @@ add_mark(MarkList *list, const JsonbValue *v, const JsonbValue *label)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("more than %d boxes", DSV_MAX_MARKS)));
 	list->n++;
-	if (!is_container(v, false) || !read_place(box = v->val.binary.data, list, mark->px))
+	if (!IsObjectValue(v) || !read_place(box = v->val.binary.data, list, mark->px))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("box %d has no place", list->n),
 				 errhint("A box is an object with \"px\": [x1, y1, x2, y2], and \"label\" and \"score\" if there are.")));
 	if (label == NULL)
-		label = get_key(box, "label");
+		label = FindMember(box, "label");
 	if (label != NULL && label->type == jbvString)
 	{
 		mark->label = ToUtf8(label->val.string.val, label->val.string.len);
 		mark->label_len = strlen(mark->label);
 	}
-	if (!to_number(get_key(box, "score"), &mark->score))
+	if (!to_number(FindMember(box, "score"), &mark->score))
 		mark->score = -1;
 }
 
@@ -258,10 +244,10 @@ add_spans(MarkList *list, JsonbContainer *spans)
 	for (uint32 i = 0; i < JsonContainerSize(spans); i++)
 	{
 		JsonbValue *span = getIthJsonbValueFromContainer(spans, i);
-		JsonbValue *boxes = is_container(span, false) ? get_key(span->val.binary.data, "boxes") : NULL;
+		JsonbValue *boxes = IsObjectValue(span) ? FindMember(span->val.binary.data, "boxes") : NULL;
 
-		if (is_container(boxes, true))
-			add_marks(list, boxes->val.binary.data, get_key(span->val.binary.data, "label"));
+		if (IsArrayValue(boxes))
+			add_marks(list, boxes->val.binary.data, FindMember(span->val.binary.data, "label"));
 	}
 }
 
@@ -271,8 +257,8 @@ check_size(JsonbContainer *root, const MarkList *list)
 	double		width = list->width;
 	double		height = list->height;
 
-	to_number(get_key(root, "width"), &width);
-	to_number(get_key(root, "height"), &height);
+	to_number(FindMember(root, "width"), &width);
+	to_number(FindMember(root, "height"), &height);
 	if (width != list->width || height != list->height)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -296,9 +282,9 @@ read_marks(Jsonb *boxes, MarkList *list)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("boxes must be a JSON object or array")));
 	check_size(&boxes->root, list);
-	if (is_container(v = get_key(&boxes->root, "boxes"), true))
+	if (IsArrayValue(v = FindMember(&boxes->root, "boxes")))
 		add_marks(list, v->val.binary.data, NULL);
-	else if (is_container(v = get_key(&boxes->root, "spans"), true))
+	else if (IsArrayValue(v = FindMember(&boxes->root, "spans")))
 		add_spans(list, v->val.binary.data);
 	else
 		ereport(ERROR,

@@ -87,13 +87,11 @@ next_piece(Stream *stream)
 static Stream *
 start_stream(FunctionCallInfo fcinfo, MemoryContext context)
 {
-	bytea	   *image = PG_GETARG_BYTEA_PP(0);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	Stream	   *stream = palloc0(sizeof(*stream));
 
 	ReadCall(fcinfo, DSV_TASK_ASK, 2, &stream->call);
-	stream->call.images = &image;
-	stream->call.nimages = 1;
+	SetImage(&stream->call, PG_GETARG_BYTEA_PP(0));
 	stream->call.prompt = Utf8Argument(fcinfo, 1);
 	stream->job = StartInfer(&stream->call, false);
 	stream->call.images = NULL;

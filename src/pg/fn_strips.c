@@ -9,13 +9,9 @@
  */
 #include "compat.h"
 
-#include <math.h>
-
 #include "backend_engine.h"
 #include "funcapi.h"
 #include "infer.h"
-#include "memo.h"
-#include "utils/builtins.h"
 #include "utils/geo_decls.h"
 #include "utils/memutils.h"
 
@@ -157,8 +153,7 @@ read_strip(const LongPage *page, int i, Strip *strip, MemoryContext context)
 			call.options.image.max_bytes = 0;
 		call.options.image.page = 0;
 	}
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, image);
 	result = Infer(&call);
 	if (!FindRowError(&call, result, &error))
 		keep_text(strip, result->text, result->len, context);
@@ -268,7 +263,7 @@ put_strip(ReturnSetInfo *rsinfo, const LongPage *page, int i, const Strip *strip
 Datum
 vl_ocr_strips(PG_FUNCTION_ARGS)
 {
-	LongPage		page = {0};
+	LongPage	page = {0};
 	Strip	   *strips;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

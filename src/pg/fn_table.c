@@ -8,7 +8,7 @@
 #include "table.h"
 
 #include "fields.h"
-#include "utils/builtins.h"
+#include "json_value.h"
 
 PG_FUNCTION_INFO_V1(vl_table);
 PG_FUNCTION_INFO_V1(vl_chart);
@@ -49,7 +49,7 @@ SetShape(InferCall *call)
 static JsonbContainer *
 member(Jsonb *object, const char *key)
 {
-	return getKeyJsonValueFromContainer(&object->root, key, strlen(key), NULL)->val.binary.data;
+	return FindMember(&object->root, key)->val.binary.data;
 }
 
 /* Copies a row of the answer, with nulls behind it; false when it has too many cells. */
@@ -125,21 +125,17 @@ shaped(FunctionCallInfo fcinfo, dsv_task task)
 {
 	InferCall	call;
 	InferResult *result;
-	bytea	   *image;
 	VlError		error;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	ReadCall(fcinfo, task, 1, &call);
-	image = PG_GETARG_BYTEA_PP(0);
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, PG_GETARG_BYTEA_PP(0));
 	SetShape(&call);
-	result = Infer(&call);
-	if (!FindRowError(&call, result, &error))
-		PG_RETURN_JSONB_P(shaped_answer(&call, result, &error));
-	ReportRowError(&call, result, &error);
-	PG_RETURN_NULL();
+	result = InferOrReport(&call);
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(shaped_answer(&call, result, &error));
 }
 
 /* vl_table(image, model, options) */

@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "fields.h"
 #include "infer.h"
+#include "json_value.h"
 #include "near_miss.h"
 #include "type_schema.h"
 #include "utils/builtins.h"
@@ -168,18 +169,6 @@ add_target(TriggerPlan *plan, Relation rel, const char *column, char *field)
 
 /* ---- the arguments ---- */
 
-static JsonbValue *
-find_key(Jsonb *object, const char *key)
-{
-	return getKeyJsonValueFromContainer(&object->root, key, strlen(key), NULL);
-}
-
-static char *
-string_of(const JsonbValue *v)
-{
-	return pnstrdup(v->val.string.val, v->val.string.len);
-}
-
 static Jsonb *
 parse_object(const char *json, const char *what)
 {
@@ -205,7 +194,7 @@ static Jsonb *
 read_third(const char *json, char **model, Jsonb **columns)
 {
 	Jsonb	   *options = parse_object(json, "the options");
-	JsonbValue *v = find_key(options, "model");
+	JsonbValue *v = FindMember(&options->root, "model");
 
 	if (v != NULL && v->type != jbvNull)
 	{
@@ -213,12 +202,12 @@ read_third(const char *json, char **model, Jsonb **columns)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" must be a string", "model")));
-		*model = string_of(v);
+		*model = StringOfValue(v);
 	}
-	v = find_key(options, "columns");
+	v = FindMember(&options->root, "columns");
 	if (v != NULL && v->type != jbvNull)
 	{
-		if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+		if (!IsObjectValue(v))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" must be a map from the type's attributes to columns", "columns")));
@@ -253,7 +242,7 @@ check_keys(Jsonb *map, TupleDesc desc, const char *of)
 
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 		if (token == WJB_KEY)
-			get_column(desc, string_of(&v), of);
+			get_column(desc, StringOfValue(&v), of);
 }
 
 /* {"column": "field or question", ...}, asked in the order of the columns, as jsonb keeps none */
@@ -274,7 +263,7 @@ plan_map(TriggerPlan *plan, Relation rel, const char *json)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		JsonbValue *v = att->attisdropped ? NULL : find_key(map, NameStr(att->attname));
+		JsonbValue *v = att->attisdropped ? NULL : FindMember(&map->root, NameStr(att->attname));
 		FieldLabel	label;
 		Target	   *t;
 
@@ -285,7 +274,7 @@ plan_map(TriggerPlan *plan, Relation rel, const char *json)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the value of the column \"%s\" must be a string, its field or question",
 							NameStr(att->attname))));
-		read_value(NameStr(att->attname), string_of(v), &label);
+		read_value(NameStr(att->attname), StringOfValue(v), &label);
 		t = add_target(plan, rel, NameStr(att->attname), label.name);
 		FieldsAdd(&list, label.name, label.schema != NULL ? label.schema :
 				  TypeSchema(t->type, !att->attnotnull, label.description));
@@ -316,7 +305,7 @@ plan_type(TriggerPlan *plan, Relation rel, const char *name, Jsonb *columns)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		char	   *field = pstrdup(NameStr(att->attname));
-		JsonbValue *v = columns != NULL ? find_key(columns, field) : NULL;
+		JsonbValue *v = columns != NULL ? FindMember(&columns->root, field) : NULL;
 
 		if (att->attisdropped || att->attgenerated != '\0' || att->attidentity != '\0')
 			continue;
@@ -324,7 +313,7 @@ plan_type(TriggerPlan *plan, Relation rel, const char *name, Jsonb *columns)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" must be a map from the type's attributes to columns", "columns")));
-		add_target(plan, rel, v != NULL ? string_of(v) : field, field);
+		add_target(plan, rel, v != NULL ? StringOfValue(v) : field, field);
 	}
 	ReleaseTupleDesc(desc);
 }
@@ -489,7 +478,7 @@ put_answer(NewRow *row, const TriggerPlan *plan, const InferCall *call, const In
 	{
 		const Target *t = &plan->targets[i];
 		JsonbValue	missing = {.type = jbvNull};
-		JsonbValue *value = find_key(answer, t->field);
+		JsonbValue *value = FindMember(&answer->root, t->field);
 		VlError		error;
 		Datum		datum;
 		bool		isnull;
@@ -517,8 +506,7 @@ read_image(NewRow *row, const TriggerPlan *plan, bytea *image, TupleDesc desc)
 	InferResult *result;
 	VlError		error;
 
-	call.images = &image;
-	call.nimages = 1;
+	SetImage(&call, image);
 	result = Infer(&call);
 	if (FindRowError(&call, result, &error))
 	{

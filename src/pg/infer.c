@@ -40,6 +40,14 @@ ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall *call)
 	ReadOptions(options, task, &call->options);
 }
 
+void
+SetImage(InferCall *call, bytea *image)
+{
+	call->images = palloc(sizeof(bytea *));
+	call->images[0] = image;
+	call->nimages = 1;
+}
+
 char *
 Utf8Argument(FunctionCallInfo fcinfo, int arg)
 {
@@ -367,6 +375,18 @@ ReportRowError(const InferCall *call, const InferResult *result, const VlError *
 		VlErrorReport(error, ERROR);
 	else if (call->options.on_error == ON_ERROR_WARNING && !result->from_memo)
 		VlErrorReport(error, WARNING);
+}
+
+InferResult *
+InferOrReport(const InferCall *call)
+{
+	InferResult *result = Infer(call);
+	VlError		error;
+
+	if (!FindRowError(call, result, &error))
+		return result;
+	ReportRowError(call, result, &error);
+	return NULL;
 }
 
 float4

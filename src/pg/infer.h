@@ -54,6 +54,9 @@ bool		ParseTask(const char *name, dsv_task *task);
 /* Arguments common to all functions: model text and options jsonb at those positions (NULL allowed) */
 void		ReadCall(FunctionCallInfo fcinfo, dsv_task task, int model_arg, InferCall *call);
 
+/* The image is the call's only one. */
+void		SetImage(InferCall *call, bytea *image);
+
 /* SQL text argument in UTF-8 (palloc'd) */
 char	   *Utf8Argument(FunctionCallInfo fcinfo, int arg);
 
@@ -75,6 +78,9 @@ bool		FindRowError(const InferCall *call, const InferResult *result, VlError *er
 /* on_error: raises, warns, or does nothing, as the options say.  When it returns, the function's
  * result is NULL. */
 void		ReportRowError(const InferCall *call, const InferResult *result, const VlError *error);
+
+/* Infer and these two: NULL after a row error that on_error forgives. */
+InferResult *InferOrReport(const InferCall *call);
 
 /* The NOTICE of a free answer that was cut off */
 void		ReportTruncation(const InferResult *result);

@@ -118,8 +118,9 @@ give_back(void *arg)
 		UnpinBackendModel(job->backend);
 }
 
-void
-AbandonInfer(InferJob *job)
+/* Ends a job in whatever state it is. */
+static void
+abandon(InferJob *job)
 {
 	MemoryContextDelete(job->context);
 }
@@ -307,7 +308,7 @@ StartInfer(const InferCall *call, bool may_wait)
 	{
 		MemoryContextSwitchTo(caller);
 		job->sqlerrcode = geterrcode();
-		AbandonInfer(job);
+		abandon(job);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -317,7 +318,7 @@ StartInfer(const InferCall *call, bool may_wait)
 		return job;
 	Counters.calls--;
 	job->counted = true;
-	AbandonInfer(job);
+	abandon(job);
 	return NULL;
 }
 
@@ -499,7 +500,7 @@ FinishInfer(InferJob *job)
 	}
 	if (job->remember)
 		MemoStore(&job->key, result);
-	AbandonInfer(job);
+	abandon(job);
 	return result;
 }
 
@@ -517,7 +518,7 @@ Infer(const InferCall *call)
 	}
 	PG_CATCH();
 	{
-		AbandonInfer(job);
+		abandon(job);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -46,7 +46,4 @@ const char *InferText(InferJob *job, Size *len);
 /* Ends a job that is done; the result lives in the current memory context. */
 InferResult *FinishInfer(InferJob *job);
 
-/* Ends a job in whatever state it is. */
-void		AbandonInfer(InferJob *job);
-
 #endif

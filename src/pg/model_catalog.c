@@ -40,8 +40,9 @@ ExtensionSchema(FunctionCallInfo fcinfo)
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
-Oid
-ExtensionRelation(Oid schema, const char *name)
+/* Table or view of the extension */
+static Oid
+extension_relation(Oid schema, const char *name)
 {
 	Oid			relid = get_relname_relid(name, schema);
 
@@ -141,9 +142,9 @@ look_up(Oid schema, const char *name, Lookup *lookup)
 	memset(lookup, 0, sizeof(*lookup));
 	lookup->name = name != NULL ? name : SettingDefaultModel;
 	NearMissStart(&lookup->near, lookup->name);
-	if (scan_table(ExtensionRelation(schema, "vl_model_alias"), match_alias, lookup))
+	if (scan_table(extension_relation(schema, "vl_model_alias"), match_alias, lookup))
 		lookup->name = lookup->target;
-	scan_table(ExtensionRelation(schema, "vl_model"), match_model, lookup);
+	scan_table(extension_relation(schema, "vl_model"), match_model, lookup);
 }
 
 ModelEntry *
@@ -181,7 +182,7 @@ WriteCatalog(Oid schema, const char *format, int nargs, const char *const *args)
 	Datum		values[8];
 	char		nulls[8];
 	/* one writer at a time, up to its commit: a name must not become an alias too */
-	Relation	rel = table_open(ExtensionRelation(schema, "vl_model"), ShareRowExclusiveLock);
+	Relation	rel = table_open(extension_relation(schema, "vl_model"), ShareRowExclusiveLock);
 	Oid			owner = rel->rd_rel->relowner;
 	char	   *sql = psprintf(format, quote_identifier(get_namespace_name(schema)));
 	Oid			user;

@@ -36,9 +36,6 @@ char	   *ModelFolder(const char *stored_path);
 /* Schema of the SQL function that is running: the extension's. */
 Oid			ExtensionSchema(FunctionCallInfo fcinfo);
 
-/* Table or view of the extension */
-Oid			ExtensionRelation(Oid schema, const char *name);
-
 /* Runs a statement with text parameters ($1 ...) as the owner of vl_model; NULL values are
  * NULL parameters.  Returns the number of rows.  %s in the format is the quoted schema. */
 uint64		WriteCatalog(Oid schema, const char *format, int nargs, const char *const *args);

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "guc.h"
+#include "json_value.h"
 #include "mb/pg_wchar.h"
 #include "near_miss.h"
 #include "utils/builtins.h"
@@ -63,8 +64,9 @@ static const OptionRule rules[] = {
 	{"in_flight", OPTION_INT, 1, 64, FIELD(in_flight)},
 };
 
-bool
-TaskIsScored(dsv_task task)
+/* Whether the task chooses between given answers by their scores; the model writes none. */
+static bool
+is_scored(dsv_task task)
 {
 	return task == DSV_TASK_IS || task == DSV_TASK_CLASSIFY;
 }
@@ -191,7 +193,7 @@ apply(const OptionRule *rule, JsonbValue *v, CallOptions *out)
 			break;
 		case OPTION_ON_ERROR:
 			if (v->type != jbvString ||
-				!ParseOnError(pnstrdup(v->val.string.val, v->val.string.len), (int *) field))
+				!ParseOnError(StringOfValue(v), (int *) field))
 				bad_value(rule, "\"error\", \"null\" or \"warning\"");
 			break;
 	}
@@ -200,7 +202,7 @@ apply(const OptionRule *rule, JsonbValue *v, CallOptions *out)
 static void
 check_use(const OptionRule *rule, dsv_task task)
 {
-	bool		scored = TaskIsScored(task);
+	bool		scored = is_scored(task);
 
 	if (rule->use == ALWAYS || rule->use == (scored ? SCORED : WRITTEN))
 		return;
@@ -234,7 +236,7 @@ ReadOptions(Jsonb *options, dsv_task task, CallOptions *out)
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 		if (token == WJB_KEY)
 		{
-			const OptionRule *rule = find_rule(pnstrdup(v.val.string.val, v.val.string.len));
+			const OptionRule *rule = find_rule(StringOfValue(&v));
 
 			JsonbIteratorNext(&it, &v, true);
 			if (v.type != jbvNull)

@@ -29,9 +29,6 @@ typedef struct CallOptions
 	dsv_bytes	stop[MAX_STOP_STRINGS]; /* UTF-8 */
 } CallOptions;
 
-/* Whether the task chooses between given answers by their scores; the model writes none. */
-bool		TaskIsScored(dsv_task task);
-
 /* Defaults from the settings, then what `options` (may be NULL) says.  Unknown keys, keys that do not
  * apply to the task, wrong types and values out of range raise 22023. */
 void		ReadOptions(Jsonb *options, dsv_task task, CallOptions *out);

@@ -19,6 +19,7 @@
 #include "commands/comment.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "json_value.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -404,7 +405,7 @@ scalar_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *err
 	if (plan->type == JSONBOID || plan->type == JSONOID)
 		s = json_text(value);
 	else if (value->type == jbvString)
-		s = pnstrdup(value->val.string.val, value->val.string.len);
+		s = StringOfValue(value);
 	else if (value->type == jbvNumeric)
 		s = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 	else if (value->type == jbvBool)
@@ -429,7 +430,7 @@ array_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *erro
 	bool		typbyval;
 	char		typalign;
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+	if (!IsArrayValue(value))
 		return refuse_value(plan, "the value is not an array", error);
 	elements = palloc(JsonContainerSize(value->val.binary.data) * sizeof(Datum) + 1);
 	nulls = palloc(JsonContainerSize(value->val.binary.data) * sizeof(bool) + 1);
@@ -455,7 +456,7 @@ row_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *error)
 	Datum	   *values = palloc0(natts * sizeof(Datum));
 	bool	   *nulls = palloc(natts * sizeof(bool));
 
-	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+	if (!IsObjectValue(value))
 		return refuse_value(plan, "the value is not an object", error);
 	for (int i = 0; i < natts; i++)
 	{
@@ -466,7 +467,7 @@ row_datum(const TypePlan *plan, JsonbValue *value, Datum *datum, VlError *error)
 		nulls[i] = true;
 		if (c->plan == NULL)
 			continue;
-		v = getKeyJsonValueFromContainer(value->val.binary.data, c->name, strlen(c->name), NULL);
+		v = FindMember(value->val.binary.data, c->name);
 		if (!TypeDatum(c->plan, v != NULL ? v : &missing, &values[i], &nulls[i], error))
 			return false;
 	}

@@ -40,14 +40,18 @@ put(const dsv_sink *sink, const void *data, size_t n)
 static void
 write_much(void *ud, const dsv_sink *sink)
 {
-	size_t		n = *(size_t *) ud;
+	size_t		left = *(size_t *) ud / sizeof(uint32_t);
 	uint32_t	state = 1;
+	uint32_t	v[1000];
 
-	for (size_t i = 0; i < n; i += 4)
+	while (left > 0)
 	{
-		uint32_t	v = noise(&state);
+		size_t		n = left < 1000 ? left : 1000;
 
-		put(sink, &v, 4);
+		for (size_t i = 0; i < n; i++)
+			v[i] = noise(&state);
+		put(sink, v, n * sizeof(v[0]));
+		left -= n;
 	}
 }
 
