@@ -27,8 +27,8 @@ REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
 ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson libxxhash
-# libwebp's headers do not tell its version
-ENGINE_CFLAGS := $(shell pkg-config --cflags $(ENGINE_PKGS)) \
+# libqpdf may name the C++ standard of its other interface; libwebp's headers do not tell its version
+ENGINE_CFLAGS := $(filter-out -std=%,$(shell pkg-config --cflags $(ENGINE_PKGS))) \
 	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp)
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
 # The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's
