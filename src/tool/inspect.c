@@ -250,7 +250,7 @@ tool_tokens(const tool_command *command, int argc, char **argv)
 		span = (dsv_span) {argv[1], strlen(argv[1]), special};
 	if (dsv_tokenizer_open(tool_path(path, sizeof(path), argv[0], "tokenizer.json"), NULL,
 						   &tokenizer, &err) != DSV_OK ||
-		dsv_tokenizer_encode(tokenizer, &span, 1, NULL, &tokens, &err) != DSV_OK)
+		dsv_tokenizer_encode(tokenizer, &span, 1, NULL, NULL, &tokens, &err) != DSV_OK)
 		tool_fail_error(&err);
 	for (size_t i = 0; i < tokens.n; i++)
 	{
