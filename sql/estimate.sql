@@ -176,6 +176,20 @@ SET ROLE regress_dsvl2_user;
 SELECT calls FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden');
 SELECT pg_temp.inferences() = :before AS nothing_computed;
 RESET ROLE;
+-- one that closes the model does not change what is found
+ALTER POLICY asked ON hidden USING (true);
+SET ROLE regress_dsvl2_user;
+SELECT image_tokens / calls AS mean FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden') \gset
+RESET ROLE;
+CREATE FUNCTION pg_temp.close_models() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+  PERFORM vl_unload();
+  PERFORM vl_count_tokens('x', model => 'tiny');
+  RETURN true;
+END$$;
+ALTER POLICY asked ON hidden USING (pg_temp.close_models());
+SET ROLE regress_dsvl2_user;
+SELECT image_tokens / calls - :mean AS difference FROM vl_estimate('SELECT vl_describe(image, ''fresh'') FROM hidden');
+RESET ROLE;
 DROP TABLE hidden;
 DROP OWNED BY regress_dsvl2_user;
 DROP ROLE regress_dsvl2_user;

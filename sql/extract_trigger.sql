@@ -319,6 +319,22 @@ INSERT INTO secured (scan, scan_status) VALUES (pg_temp.pic('receipt 1'), 'bad')
 SELECT pg_temp.fails($$INSERT INTO secured (scan, scan_status) VALUES ('x', 'ok')$$);
 RESET ROLE;
 SELECT scan_status FROM secured;
+-- a type of the same name elsewhere in the search path does not say what is filled
+CREATE TYPE only_merchant AS (merchant text);
+CREATE TABLE guarded (scan bytea, merchant text, paid boolean DEFAULT false NOT NULL);
+CREATE TRIGGER fields BEFORE INSERT ON guarded
+  FOR EACH ROW EXECUTE FUNCTION vl_extract_trigger('scan', 'only_merchant', '{"on_error": "null"}');
+GRANT INSERT (scan) ON guarded TO regress_dsvl2_clerk;
+SET ROLE regress_dsvl2_clerk;
+CREATE TYPE pg_temp.only_merchant AS (paid boolean);
+INSERT INTO guarded (scan) VALUES ('x');
+DROP TYPE pg_temp.only_merchant;
+BEGIN;
+SET LOCAL search_path = '';
+INSERT INTO regress_dsvl2_trigger.guarded (scan) VALUES ('x');
+COMMIT;
+RESET ROLE;
+SELECT merchant, paid FROM guarded;
 
 -- savepoints and subtransactions around it
 BEGIN;

@@ -468,7 +468,7 @@ dsv_constraint_force(dsv_constraint *c, int32_t *out, int max)
 	span.len = (size_t) forced_bytes(c, run);
 	/* should the scratch not do for the encoder, the model chooses */
 	if (span.len > 0)
-		dsv_tokenizer_encode(c->tok, &span, 1, &mem, &tokens, NULL);
+		dsv_tokenizer_encode(c->tok, &span, 1, NULL, &mem, &tokens, NULL);
 	n = follow_run(c, run, (int) span.len, &tokens);
 	while (count < max && at < n && !reaches_beyond(c, run + at, n - at, n))
 	{

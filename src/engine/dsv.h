@@ -245,9 +245,9 @@ const char *dsv_model_task_prompt(const dsv_model *model, dsv_task task);
  * "table", "chart": also the keys of dsvl2.json. */
 const char *dsv_task_name(dsv_task task);
 
-/* Tokens of a text with special tokens off; or -1 (NOMEM, INPUT). */
+/* Tokens of a text with special tokens off; or -1 (NOMEM, INPUT, CANCELED). */
 int			dsv_model_count_tokens(const dsv_model *model, const char *text, size_t len,
-								   dsv_error *err);
+								   const dsv_poll *poll, dsv_error *err);
 
 /* ---- images ---- */
 

@@ -63,8 +63,8 @@ flush(builder *b)
 
 	if (b->nspans == 0)
 		return DSV_OK;
-	code = dsv_tokenizer_encode(b->model->tokenizer, b->spans, (int) b->nspans, b->mem, tokens,
-								b->err);
+	code = dsv_tokenizer_encode(b->model->tokenizer, b->spans, (int) b->nspans, NULL, b->mem,
+								tokens, b->err);
 	b->nspans = 0;
 	for (size_t i = before; i < tokens->n && code == DSV_OK; i++)
 		if (tokens->ids[i] == b->model->special.image)
@@ -280,11 +280,12 @@ dsv_task_parts(const char *prompt, const char *user, size_t user_len, dsv_part p
 }
 
 int
-dsv_model_count_tokens(const dsv_model *model, const char *text, size_t len, dsv_error *err)
+dsv_model_count_tokens(const dsv_model *model, const char *text, size_t len, const dsv_poll *poll,
+					   dsv_error *err)
 {
 	dsv_span	span = {text, len, false};
 	dsv_tokens	tokens = {NULL, 0, 0};
-	dsv_code	code = dsv_tokenizer_encode(model->tokenizer, &span, 1, &model->mem, &tokens, err);
+	dsv_code	code = dsv_tokenizer_encode(model->tokenizer, &span, 1, poll, &model->mem, &tokens, err);
 
 	dsv_free(&model->mem, tokens.ids);
 	return code == DSV_OK ? (int) tokens.n : -1;

@@ -54,7 +54,7 @@ dsv_candidate_plan_make(const dsv_tokenizer *tokenizer, const dsv_bytes *texts, 
 
 		if (dsv_poll_canceled(poll))
 			return dsv_fail_canceled(err);
-		code = dsv_tokenizer_encode(tokenizer, &span, 1, mem, &out->tokens, err);
+		code = dsv_tokenizer_encode(tokenizer, &span, 1, poll, mem, &out->tokens, err);
 		if (code != DSV_OK)
 			return code;
 		out->paths[i].n = (int) (out->tokens.n - before);

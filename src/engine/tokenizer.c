@@ -14,6 +14,9 @@
 
 #include "utf8.h"
 
+/* Bytes between two polls while a text is put together, a few milliseconds */
+#define COLLECTED ((size_t) 1 << 20)
+
 int
 dsv_tokenizer_size(const dsv_tokenizer *tok)
 {
@@ -173,8 +176,9 @@ consider(const dsv_tokenizer *tok, merger *m, uint32_t left, uint32_t right)
 		heap_push(m, (uint64_t) pair->rank << 32 | left);
 }
 
-static void
-merge_word(const dsv_tokenizer *tok, merger *m, const char *word, uint32_t len)
+/* False when it is canceled */
+static bool
+merge_word(const dsv_tokenizer *tok, merger *m, dsv_watch *watch, const char *word, uint32_t len)
 {
 	m->nheap = 0;
 	for (uint32_t i = 0; i < len; i++)
@@ -184,7 +188,11 @@ merge_word(const dsv_tokenizer *tok, merger *m, const char *word, uint32_t len)
 		m->prev[i] = i - 1;
 	}
 	for (uint32_t i = 0; i + 1 < len; i++)
+	{
+		if (dsv_watch_canceled(watch))
+			return false;
 		consider(tok, m, i, i + 1);
+	}
 	while (m->nheap > 0)
 	{
 		uint64_t	item = heap_pop(m);
@@ -192,6 +200,8 @@ merge_word(const dsv_tokenizer *tok, merger *m, const char *word, uint32_t len)
 		uint32_t	right = m->next[left];
 		const dsv_pair *pair;
 
+		if (dsv_watch_canceled(watch))
+			return false;
 		if (right >= len)
 			continue;
 		pair = find_pair(tok, m->id[left], m->id[right]);
@@ -208,6 +218,7 @@ merge_word(const dsv_tokenizer *tok, merger *m, const char *word, uint32_t len)
 		if (left > 0)
 			consider(tok, m, m->prev[left], left);
 	}
+	return true;
 }
 
 static dsv_code
@@ -239,6 +250,7 @@ typedef struct encoder
 	dsv_text	text;			/* all spans, valid UTF-8 */
 	size_t	   *ends;			/* [nspans] of each span in it */
 	uint8_t    *cut;			/* [text.len] */
+	dsv_watch	watch;
 	dsv_splitter splitter;
 	merger		merger;
 	dsv_tokens *out;
@@ -267,7 +279,8 @@ encode_word(encoder *e, size_t at, size_t end)
 	uint32_t	len = (uint32_t) (end - at);
 	dsv_code	code = DSV_OK;
 
-	merge_word(e->tok, m, e->text.s + at, len);
+	if (dsv_watch_canceled(&e->watch) || !merge_word(e->tok, m, &e->watch, e->text.s + at, len))
+		return dsv_fail_canceled(e->err);
 	for (uint32_t i = 0; i < len && code == DSV_OK; i = m->next[i])
 		if (m->id[i] >= 0)
 			code = add_token(e, m->id[i]);
@@ -402,6 +415,23 @@ feed(dsv_decoder *dec, const char *s, size_t len, const dsv_mem *mem, dsv_text *
 	return dsv_text_add(mem, out, s + from, at - from);
 }
 
+static dsv_code
+collect_span(encoder *e, const dsv_span *span)
+{
+	dsv_decoder dec = {{0}, 0};
+
+	for (size_t at = 0; at < span->len; at += COLLECTED)
+	{
+		size_t		len = span->len - at < COLLECTED ? span->len - at : COLLECTED;
+
+		if (dsv_poll_canceled(e->watch.poll))
+			return dsv_fail_canceled(e->err);
+		if (!feed(&dec, span->text + at, len, e->mem, &e->text))
+			return dsv_fail_nomem(e->err, span->len);
+	}
+	return dsv_decoder_end(&dec, e->mem, &e->text) ? DSV_OK : dsv_fail_nomem(e->err, span->len);
+}
+
 /* Each span is UTF-8 by itself: a character cannot begin in one and end in another. */
 static dsv_code
 collect(encoder *e, const dsv_span *spans, int nspans)
@@ -411,11 +441,10 @@ collect(encoder *e, const dsv_span *spans, int nspans)
 		return dsv_fail_nomem(e->err, (size_t) nspans * sizeof(size_t));
 	for (int i = 0; i < nspans; i++)
 	{
-		dsv_decoder dec = {{0}, 0};
+		dsv_code	code = collect_span(e, &spans[i]);
 
-		if (!feed(&dec, spans[i].text, spans[i].len, e->mem, &e->text) ||
-			!dsv_decoder_end(&dec, e->mem, &e->text))
-			return dsv_fail_nomem(e->err, spans[i].len);
+		if (code != DSV_OK)
+			return code;
 		e->ends[i] = e->text.len;
 	}
 	e->cut = dsv_alloc_zero(e->mem, e->text.len, 1);
@@ -423,15 +452,15 @@ collect(encoder *e, const dsv_span *spans, int nspans)
 }
 
 dsv_code
-dsv_tokenizer_encode(const dsv_tokenizer *tok, const dsv_span *spans, int nspans,
+dsv_tokenizer_encode(const dsv_tokenizer *tok, const dsv_span *spans, int nspans, const dsv_poll *poll,
 					 const dsv_mem *mem, dsv_tokens *out, dsv_error *err)
 {
-	encoder		e = {.tok = tok, .mem = mem, .out = out, .err = err};
+	encoder		e = {.tok = tok, .mem = mem, .watch = {poll, 0}, .out = out, .err = err};
 	size_t		before = out->n;
 	dsv_code	code = collect(&e, spans, nspans);
 
 	if (code == DSV_OK)
-		code = dsv_splitter_open(&e.splitter, mem, err);
+		code = dsv_splitter_open(&e.splitter, &e.watch, mem, err);
 	if (code == DSV_OK)
 		code = encode_spans(&e, spans, nspans);
 	if (code != DSV_OK)

@@ -54,9 +54,10 @@ bool		dsv_tokenizer_is_special(const dsv_tokenizer *tok, int32_t id);
 const char *dsv_tokenizer_bytes(const dsv_tokenizer *tok, int32_t id, size_t *len);
 
 /* Appends the tokens of the spans.  Invalid UTF-8 counts as U+FFFD, one a maximal wrong
- * piece.  Time is near-linear in the length.  Errors: NOMEM, INPUT. */
+ * piece.  Time is near-linear in the length.  Errors: NOMEM, INPUT, CANCELED by poll (may be NULL). */
 dsv_code	dsv_tokenizer_encode(const dsv_tokenizer *tok, const dsv_span *spans, int nspans,
-								 const dsv_mem *mem, dsv_tokens *out, dsv_error *err);
+								 const dsv_poll *poll, const dsv_mem *mem, dsv_tokens *out,
+								 dsv_error *err);
 
 /* Streaming decoder: emits whole UTF-8 characters only. */
 typedef struct dsv_decoder

@@ -139,18 +139,33 @@ void		dsv_split_destroy(dsv_tokenizer *tok);
 dsv_code	dsv_split_add(dsv_tokenizer *tok, const char *regex, dsv_error *err);
 
 /* What one caller needs to run the steps */
+/* Polls once in many steps: a step is a match, a merge or a word. */
+typedef struct dsv_watch
+{
+	const dsv_poll *poll;
+	unsigned	steps;
+} dsv_watch;
+
+static inline bool
+dsv_watch_canceled(dsv_watch *watch)
+{
+	return ++watch->steps % 4096 == 0 && dsv_poll_canceled(watch->poll);
+}
+
 typedef struct dsv_splitter
 {
+	dsv_watch  *watch;
 	pcre2_general_context *general;
 	pcre2_match_context *context;
 	pcre2_match_data *match;
 } dsv_splitter;
 
-dsv_code	dsv_splitter_open(dsv_splitter *splitter, const dsv_mem *mem, dsv_error *err);
+dsv_code	dsv_splitter_open(dsv_splitter *splitter, dsv_watch *watch, const dsv_mem *mem,
+							  dsv_error *err);
 void		dsv_splitter_close(dsv_splitter *splitter);
 
 /* Sets cut[i] where a word of text [len], valid UTF-8, begins; cut[0..len) must be zero.
- * Errors: NOMEM, INPUT. */
+ * Errors: NOMEM, INPUT, CANCELED. */
 dsv_code	dsv_split_run(const dsv_tokenizer *tok, dsv_splitter *splitter, const char *text,
 						  size_t len, uint8_t *cut, dsv_error *err);
 

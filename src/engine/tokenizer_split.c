@@ -303,9 +303,9 @@ dsv_split_add(dsv_tokenizer *tok, const char *regex, dsv_error *err)
 /* ---- running ---- */
 
 dsv_code
-dsv_splitter_open(dsv_splitter *splitter, const dsv_mem *mem, dsv_error *err)
+dsv_splitter_open(dsv_splitter *splitter, dsv_watch *watch, const dsv_mem *mem, dsv_error *err)
 {
-	*splitter = (dsv_splitter) {create_general(mem), NULL, NULL};
+	*splitter = (dsv_splitter) {.watch = watch, .general = create_general(mem)};
 	if (splitter->general != NULL)
 	{
 		splitter->context = pcre2_match_context_create(splitter->general);
@@ -355,8 +355,11 @@ cut_piece(const pcre2_code *step, dsv_splitter *sp, const char *piece, size_t le
 
 	while (at < len)
 	{
-		int			rc = match_at(step, sp, piece, len, at);
+		int			rc;
 
+		if (dsv_watch_canceled(sp->watch))
+			return dsv_fail_canceled(err);
+		rc = match_at(step, sp, piece, len, at);
 		if (rc == PCRE2_ERROR_NOMATCH)
 			return DSV_OK;
 		if (rc < 0)

@@ -345,9 +345,12 @@ property_names(Jsonb *fields)
 	}
 	it = JsonbIteratorInit(properties->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (token == WJB_KEY &&
 			!(has_required && findJsonbValueFromContainer(required->val.binary.data, JB_FARRAY, &v) != NULL))
 			names = lappend(names, StringOfValue(&v));
+	}
 	return names;
 }
 

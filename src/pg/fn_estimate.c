@@ -70,7 +70,6 @@ typedef struct KnownCall
 {
 	dsv_task	task;
 	ModelEntry *entry;
-	const dsv_model *model;
 	CallOptions options;
 	double		inferences;		/* of each call */
 	List	   *images;			/* expressions */
@@ -156,6 +155,13 @@ plan_query(const char *sql, Oid schema, double *rows)
 
 /* ---- pictures ---- */
 
+/* Not to be kept: policies of a table whose pictures are read may close models. */
+static const dsv_model *
+model_of(const KnownCall *known)
+{
+	return GetBackendModel(OpenBackendModel(known->entry));
+}
+
 static bool
 probe(const bytea *bytes, dsv_image_info *info)
 {
@@ -179,7 +185,7 @@ size_of_image(Datum image, const KnownCall *known, ImageSize *size)
 		return false;
 	turned = !options->ignore_exif && !options->reference_decode && info.orientation >= 5;
 	/* three pictures and more are not cut into tiles */
-	dsv_image_layout(known->model, turned ? info.height : info.width, turned ? info.width : info.height,
+	dsv_image_layout(model_of(known), turned ? info.height : info.width, turned ? info.width : info.height,
 					 options->max_tiles, known->together < 3, &cols, &rows, &tokens);
 	size->tokens = tokens;
 	/* the view of the whole is a lone tile's twin */
@@ -242,7 +248,8 @@ size_of_expression(const Node *image, const KnownCall *known)
 	const Var  *var = (const Var *) image;
 	ImageSize	size = {.tiles = 1};
 	bool		is_picture = image != NULL && exprType(image) == BYTEAOID;
-	int			side = dsv_model_get_info(known->model)->image_size;
+	const dsv_model *model;
+	int			side;
 	int			cols;
 	int			rows;
 	int			tokens;
@@ -260,7 +267,9 @@ size_of_expression(const Node *image, const KnownCall *known)
 	}
 	if (known->measured && known->rates.image_tokens.weight > 0)
 		return (ImageSize) {RateOf(known->rates.image_tokens), RateOf(known->rates.image_tiles)};
-	dsv_image_layout(known->model, side, side, 0, false, &cols, &rows, &tokens);
+	model = model_of(known);
+	side = dsv_model_get_info(model)->image_size;
+	dsv_image_layout(model, side, side, 0, false, &cols, &rows, &tokens);
 	size.tokens = tokens;
 	return size;
 }
@@ -366,7 +375,6 @@ know_call(const FuncExpr *call, Oid schema, KnownCall *known)
 	if (!FindTask(call, &known->task) || !FindModelName(call, &name))
 		return false;
 	known->entry = ResolveModel(schema, name);
-	known->model = GetBackendModel(OpenBackendModel(known->entry));
 	ReadOptions(given != NULL && IsA(given, Const) && !given->constisnull ?
 				DatumGetJsonbP(given->constvalue) : NULL, known->task, &known->options);
 	known->measured = RatesFind(known->entry->digest, known->task, &known->rates);

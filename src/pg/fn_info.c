@@ -89,9 +89,9 @@ vl_count_tokens(PG_FUNCTION_ARGS)
 											text_to_cstring(PG_GETARG_TEXT_PP(2))));
 	model = GetBackendModel(backend);
 	prompt = Utf8Argument(fcinfo, 0);
-	tokens = dsv_model_count_tokens(model, prompt, strlen(prompt), &err);
+	tokens = dsv_model_count_tokens(model, prompt, strlen(prompt), &InterruptPoll, &err);
 	if (tokens < 0)
-		ReportEngineError(&err);
+		ReportHelperError(&err);
 	if (!PG_ARGISNULL(1))
 		tokens += image_tokens(model, PG_GETARG_BYTEA_PP(1));
 	PG_RETURN_INT32(tokens);

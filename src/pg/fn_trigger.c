@@ -17,13 +17,17 @@
 #include "infer.h"
 #include "json_value.h"
 #include "near_miss.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_type.h"
 #include "type_schema.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
+#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(vl_extract_trigger);
 
@@ -282,12 +286,35 @@ plan_map(TriggerPlan *plan, Relation rel, const char *json)
 	FieldsEnd(&list, &plan->fields);
 }
 
+/*
+ * A name without a schema is one of the table's own schema: by the search path, whoever inserts
+ * could say what is filled, with a temporary type for one.
+ */
+static Oid
+find_type(Relation rel, const char *name)
+{
+	List	   *names = textToQualifiedNameList(cstring_to_text(name));
+	Oid			schema = RelationGetNamespace(rel);
+	Oid			type;
+
+	if (list_length(names) > 1)
+		return typenameTypeId(NULL, makeTypeNameFromNameList(names));
+	type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(strVal(linitial(names))),
+						   ObjectIdGetDatum(schema));
+	if (!OidIsValid(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type \"%s.%s\" does not exist", get_namespace_name(schema), strVal(linitial(names))),
+				 errhint("A name without a schema is looked up in the schema of the table.")));
+	return type;
+}
+
 /* The attributes of a composite type; they are the fields, and the columns have their names, or
  * those that `columns` (may be NULL) gives them. */
 static void
 plan_type(TriggerPlan *plan, Relation rel, const char *name, Jsonb *columns)
 {
-	Oid			type = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(name)));
+	Oid			type = find_type(rel, name);
 	TypePlan   *row = PlanType(type, -1, NULL);
 	TupleDesc	desc;
 

@@ -153,6 +153,10 @@ plan_enum(TypePlan *plan)
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(pg_enum, AccessShareLock);
+	if (plan->keywords.len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type %s has no labels to extract", format_type_be(plan->type))));
 }
 
 static void

@@ -218,7 +218,7 @@ tool_tokens(const tool_command *command, int argc, char **argv)
 	else
 		span = (dsv_span) {argv[1], strlen(argv[1]), special};
 	model = tool_open_model(argv[0]);
-	if (dsv_tokenizer_encode(model->tokenizer, &span, 1, NULL, &tokens, &err) != DSV_OK)
+	if (dsv_tokenizer_encode(model->tokenizer, &span, 1, NULL, NULL, &tokens, &err) != DSV_OK)
 		tool_fail_error(&err);
 	for (size_t i = 0; i < tokens.n; i++)
 	{

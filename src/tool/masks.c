@@ -112,7 +112,7 @@ go_to(bench *b, const char *text)
 	dsv_error	err;
 
 	dsv_constraint_reset(&b->constraint);
-	if (dsv_tokenizer_encode(b->tokenizer, &span, 1, NULL, &tokens, &err) != DSV_OK)
+	if (dsv_tokenizer_encode(b->tokenizer, &span, 1, NULL, NULL, &tokens, &err) != DSV_OK)
 		tool_fail_error(&err);
 	for (size_t i = 0; i < tokens.n; i++)
 		if (!dsv_constraint_take(&b->constraint, tokens.ids[i]))

@@ -23,7 +23,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (code != DSV_OK)
 		return 0;
 	memset(&tokens, 0, sizeof(tokens));
-	code = dsv_tokenizer_encode(tok, spans, 2, &fuzz_mem, &tokens, &err);
+	code = dsv_tokenizer_encode(tok, spans, 2, NULL, &fuzz_mem, &tokens, &err);
 	fuzz_check(code, &err);
 	for (size_t i = 0; code == DSV_OK && i < tokens.n; i++)
 	{

@@ -129,6 +129,19 @@ is(sqlstate($text), '57014', 'canceled before a large value is read');
 cmp_ok($took, '<', BOUND, 'soon');
 note sprintf '180 MB that are no picture: canceled within %.1f ms', 1000 * $took;
 
+# What looks at long texts and large schemas without asking a model hears it as well.
+$node->safe_psql('postgres', q{CREATE TABLE wide AS
+	SELECT jsonb_build_object('type', 'object', 'properties', jsonb_object_agg('k' || i, '{}'::jsonb),
+		'required', jsonb_agg('k' || i)) AS fields FROM generate_series(1, 60000) i});
+foreach my $long (q{vl_count_tokens(repeat('a', 50000000))}, q{vl_count_tokens(repeat('a 1,', 10000000))},
+	q{vl_extract('\x', fields) FROM wide})
+{
+	($text, $took) = timed(200, "SELECT $long");
+	is(sqlstate($text), '57014', "canceled: $long");
+	cmp_ok($took, '<', 0.2 + BOUND, 'soon');
+	note sprintf 'canceled after %.1f ms', 1000 * $took;
+}
+
 # The call's own limit
 $text = $session->query(q{SELECT vl_ask(scan, repeat('total? ', 400),
 	options => '{"timeout_ms": 20}') FROM big});

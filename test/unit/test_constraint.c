@@ -140,7 +140,7 @@ take_text(fixture *f, const char *text)
 	dsv_tokens	tokens = {0};
 	dsv_error	err = {0};
 
-	check_ok(dsv_tokenizer_encode(f->tok, &span, 1, NULL, &tokens, &err), &err);
+	check_ok(dsv_tokenizer_encode(f->tok, &span, 1, NULL, NULL, &tokens, &err), &err);
 	for (size_t i = 0; i < tokens.n; i++)
 		assert_true(dsv_constraint_take(&f->c, tokens.ids[i]));
 	free(tokens.ids);
@@ -463,7 +463,7 @@ test_special(void **state)
 	open_fixture(&f, TINY_TOKENIZER, "", true);
 	tok = f.tok;
 	ref = dsv_tokenizer_added(tok, "<|ref|>");
-	assert_int_equal(dsv_tokenizer_encode(tok, &span, 1, NULL, &tokens, NULL), DSV_OK);
+	assert_int_equal(dsv_tokenizer_encode(tok, &span, 1, NULL, NULL, &tokens, NULL), DSV_OK);
 	less = tokens.ids[0];
 	free(tokens.ids);
 	start(&f, grammar, DSV_AUTOMATON_MEMORY);

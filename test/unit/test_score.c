@@ -214,7 +214,7 @@ decode_candidate(bench *b, dsv_bytes text)
 	dsv_sequence *seq;
 	int32_t		eos = dsv_tokenizer_added(b->tokenizer, "<｜end▁of▁sentence｜>");
 
-	check_ok(dsv_tokenizer_encode(b->tokenizer, &span, 1, NULL, &tokens, &err), &err);
+	check_ok(dsv_tokenizer_encode(b->tokenizer, &span, 1, NULL, NULL, &tokens, &err), &err);
 	seq = submit_prompt(b, &(dsv_request) {.max_tokens = (int) tokens.n + 2});
 	run_bench(b);
 	for (size_t k = 0; k <= tokens.n; k++)

@@ -106,7 +106,7 @@ encode(const dsv_tokenizer *tok, const dsv_span *spans, int nspans)
 	dsv_tokens	out = {NULL, 0, 0};
 	dsv_error	err;
 
-	if (dsv_tokenizer_encode(tok, spans, nspans, NULL, &out, &err) != DSV_OK)
+	if (dsv_tokenizer_encode(tok, spans, nspans, NULL, NULL, &out, &err) != DSV_OK)
 		fail_msg("%s", err.msg);
 	return out;
 }
@@ -628,6 +628,7 @@ test_white_space(void **state)
 	for (int i = 0; i < 6; i++)
 	{
 		json_t	   *root = load_json(TINY);
+		dsv_watch	watch = {NULL, 0};
 		dsv_splitter splitter;
 		dsv_tokenizer *tok;
 		dsv_error	err;
@@ -640,7 +641,7 @@ test_white_space(void **state)
 		set(root, REGEX, regexes[i]);
 		json = json_dumps(root, 0);
 		assert_int_equal(open_text(json, strlen(json), &tok, &err), DSV_OK);
-		assert_int_equal(dsv_splitter_open(&splitter, NULL, &err), DSV_OK);
+		assert_int_equal(dsv_splitter_open(&splitter, &watch, NULL, &err), DSV_OK);
 		for (uint32_t c = 0; c < 0x30000; c++)
 		{
 			char		text[16];
@@ -711,7 +712,7 @@ test_damaged(void **state)
 				continue;
 			opened++;
 			got = (dsv_tokens) {NULL, 0, 0};
-			dsv_tokenizer_encode(tok, &(dsv_span) {small_file, len, true}, 1, NULL, &got, &err);
+			dsv_tokenizer_encode(tok, &(dsv_span) {small_file, len, true}, 1, NULL, NULL, &got, &err);
 			free(got.ids);
 			dsv_tokenizer_close(tok);
 		}
@@ -761,7 +762,7 @@ test_hostile_regex(void **state)
 	json = json_dumps(root, 0);
 	assert_int_equal(open_text(json, strlen(json), &tok, &err), DSV_OK);
 	memset(text, 'a', sizeof(text));
-	assert_int_equal(dsv_tokenizer_encode(tok, &span, 1, NULL, &out, &err), DSV_INPUT);
+	assert_int_equal(dsv_tokenizer_encode(tok, &span, 1, NULL, NULL, &out, &err), DSV_INPUT);
 	assert_non_null(strstr(err.msg, "too many steps"));
 	assert_int_equal(out.n, 0);
 	free(out.ids);
@@ -893,7 +894,7 @@ test_encode_out_of_memory(void **state)
 
 		c.calls = 0;
 		c.fail_at++;
-		code = dsv_tokenizer_encode(tok, spans, 3, &mem, &out, &err);
+		code = dsv_tokenizer_encode(tok, spans, 3, NULL, &mem, &out, &err);
 		if (code != DSV_OK)
 		{
 			failures++;
@@ -911,6 +912,52 @@ test_encode_out_of_memory(void **state)
 		}
 	}
 	assert_true(failures > 5);
+	dsv_tokenizer_close(tok);
+}
+
+static bool
+poll_after(void *ud)
+{
+	int		   *left = ud;
+
+	return (*left)-- == 0;
+}
+
+/* Whatever a long text is made of, it can be canceled wherever it is. */
+static void
+test_canceled(void **state)
+{
+	enum {LEN = 1 << 18};
+	static const char *const made_of[] = {"a", "a 1,", "\n"};
+	dsv_tokenizer *tok = open_tokenizer(NANO);
+	char	   *text = malloc(LEN);
+
+	(void) state;
+	for (int k = 0; k < 3; k++)
+	{
+		dsv_span	span = {text, LEN, false};
+		int			canceled = 0;
+
+		for (int i = 0; i < LEN; i++)
+			text[i] = made_of[k][i % strlen(made_of[k])];
+		for (;;)
+		{
+			dsv_tokens	out = {NULL, 0, 0};
+			int			left = canceled;
+			dsv_poll	poll = {poll_after, &left};
+			dsv_error	err;
+			dsv_code	code = dsv_tokenizer_encode(tok, &span, 1, &poll, NULL, &out, &err);
+
+			assert_int_equal(out.n > 0, code == DSV_OK);
+			free(out.ids);
+			if (code == DSV_OK)
+				break;
+			assert_int_equal(code, DSV_CANCELED);
+			canceled = canceled * 2 + 1;
+		}
+		assert_true(canceled > 30);
+	}
+	free(text);
 	dsv_tokenizer_close(tok);
 }
 
@@ -954,6 +1001,7 @@ main(void)
 		cmocka_unit_test(test_open_out_of_memory),
 		cmocka_unit_test(test_encode_out_of_memory),
 		cmocka_unit_test(test_decode_out_of_memory),
+		cmocka_unit_test(test_canceled),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
