@@ -48,7 +48,7 @@ typedef enum dsv_code
 	DSV_LIMIT,					/* a fixed limit of the engine */
 	DSV_BUDGET,					/* a limit that the caller set (memory) */
 	DSV_INPUT,					/* the request contradicts itself */
-	DSV_CANCELED,				/* the poll callback said so, or dsv_sequence_cancel */
+	DSV_CANCELED,				/* the poll callback said so */
 	DSV_INTERNAL,				/* a bug in the engine */
 	/* row errors: this image or this answer, nothing else */
 	DSV_IMAGE,					/* not an image, or a damaged one */
@@ -672,7 +672,6 @@ void		dsv_sequence_progress(const dsv_sequence *seq, dsv_progress *out);
 /* The answer so far; valid until the next step, rewind or release. */
 const dsv_result *dsv_sequence_result(dsv_sequence *seq);
 const int32_t *dsv_sequence_prompt(const dsv_sequence *seq, int *ntokens);
-void		dsv_sequence_cancel(dsv_sequence *seq);
 
 /* Back to the first `keep` tokens of the answer, to decode on from there (greedily the same,
  * unless a forced run is cut inside a character; or after force, which appends tokens that a

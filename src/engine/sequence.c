@@ -275,15 +275,6 @@ dsv_sequence_prompt(const dsv_sequence *seq, int *ntokens)
 	return seq->prompt;
 }
 
-void
-dsv_sequence_cancel(dsv_sequence *seq)
-{
-	if (seq->state >= DSV_STATE_DONE)
-		return;
-	seq->state = DSV_STATE_FAILED;
-	seq->finish = DSV_FINISH_CANCELED;
-}
-
 /* ---- rewind ---- */
 
 /* Brings the constraint behind answer[0 .. n) and then the forced tokens; returns how many it

@@ -66,8 +66,7 @@ step_vision(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 							seq->cacheable ? seq->tile_rows + u * engine->tiles.count : NULL);
 	seq->tile_slot[u] = -1;
 	if (seq->vision_done == seq->vision_total)
-		for (int i = 0; i < seq->nimages; i++)
-			dsv_tiles_free(&seq->images[i].tiles, &engine->mem);
+		dsv_sequence_drop_tiles(seq);
 	return DSV_OK;
 }
 
@@ -188,10 +187,10 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 /* ---- decode ---- */
 
 /*
- * A pass over tokens that are not in the pages yet.  An answer has one, or more after a rewind
- * that forced some, and only the last one's logits are asked for.  Candidates have the nodes of
- * their tree, each a row whose logits are asked for; a branch overwrites the positions of the one
- * before, which is why it is a segment of its own.
+ * A pass over tokens that are not in the pages yet.  An answer has one, or more where a grammar or
+ * a rewind forced some, and only the last one's logits are asked for.  Candidates have the nodes
+ * of their tree, each a row whose logits are asked for; a branch overwrites the positions of the
+ * one before, which is why it is a segment of its own.
  */
 typedef struct decode_pass
 {

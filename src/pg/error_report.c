@@ -119,6 +119,19 @@ VlErrorReport(const VlError *error, int elevel)
 			 error->hint[0] != '\0' ? errhint("%s", error->hint) : 0));
 }
 
+bool
+PointIntoQuery(const char *query)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return false;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(query);
+	return true;
+}
+
 void
 ReportEngineError(const dsv_error *err)
 {

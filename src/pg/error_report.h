@@ -40,6 +40,10 @@ void		VlErrorReport(const VlError *error, int elevel);
 /* Copies a text of the engine in the server's encoding, cut to size; never fails. */
 void		CopyEngineText(char *to, size_t size, const char *from);
 
+/* For a callback of error_context_stack around a query that a function is given: an error that has
+ * a position points into that query.  False when it has none. */
+bool		PointIntoQuery(const char *query);
+
 /* Raises the engine's error; for calls that have no row to spare. */
 void		ReportEngineError(const dsv_error *err) __attribute__((noreturn));
 

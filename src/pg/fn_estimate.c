@@ -15,6 +15,7 @@
 #include "call_shape.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "error_report.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -87,15 +88,7 @@ static PlannedStmt *estimate_query(const char *sql, Oid schema, double *rows, To
 static void
 query_error(void *query)
 {
-	int			position = geterrposition();
-
-	if (position > 0)
-	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(query);
-	}
-	else
+	if (!PointIntoQuery(query))
 		errcontext("query \"%s\"", (char *) query);
 }
 

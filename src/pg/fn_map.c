@@ -44,15 +44,8 @@ static void
 add_context(void *arg)
 {
 	const char *sql = arg;
-	int			position = geterrposition();
 
-	if (position > 0)
-	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(sql);
-	}
-	else
+	if (!PointIntoQuery(sql))
 		errcontext("query of vl_map \"%s\"", sql);
 }
 

@@ -198,28 +198,17 @@ vl_alias(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static bool
-poll_interrupts(void *ud)
-{
-	return QueryCancelPending || ProcDiePending;
-}
-
 /* vl_prewarm(model): bytes of the files, read once */
 Datum
 vl_prewarm(PG_FUNCTION_ARGS)
 {
 	ModelEntry *entry = ResolveModel(ExtensionSchema(fcinfo), PG_ARGISNULL(0) ? NULL :
 									 text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	dsv_poll	poll = {poll_interrupts, NULL};
 	int64_t		bytes = 0;
 	dsv_error	err;
 
-	if (dsv_model_prewarm(GetBackendModel(OpenBackendModel(entry)), &poll, &bytes, &err) != DSV_OK)
-	{
-		if (err.code == DSV_CANCELED)
-			CHECK_FOR_INTERRUPTS();
-		ReportEngineError(&err);
-	}
+	if (dsv_model_prewarm(GetBackendModel(OpenBackendModel(entry)), &InterruptPoll, &bytes, &err) != DSV_OK)
+		ReportHelperError(&err);
 	PG_RETURN_INT64(bytes);
 }
 

@@ -214,7 +214,8 @@ add_mark(MarkList *list, const JsonbValue *v, const JsonbValue *label)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("box %d has no place", list->n),
-				 errhint("A box is an object with \"px\": [x1, y1, x2, y2], and \"label\" and \"score\" if there are.")));
+				 errhint("A box is an object with \"px\": [x1, y1, x2, y2], and \"label\" and \"score\" if "
+						 "there are.")));
 	if (label == NULL)
 		label = FindMember(box, "label");
 	if (label != NULL && label->type == jbvString)

@@ -475,11 +475,13 @@ test_nesting(void **state)
 	(void) state;
 	for (int i = 0; i < 1000; i++)
 		strcat(text, "q ");
-	assert_string_equal(dsv_pdf_read_content((uint8_t *) text, strlen(text), box, &place), "operators nested too deeply");
+	assert_string_equal(dsv_pdf_read_content((uint8_t *) text, strlen(text), box, &place),
+						"operators nested too deeply");
 	memset(text, '[', 3999);
 	assert_string_equal(dsv_pdf_read_content((uint8_t *) text, 3999, box, &place), "no image");
 	memset(text, '1', 3999);
-	assert_string_equal(dsv_pdf_read_content((uint8_t *) text, 3999, box, &place), "operators that could not be understood");
+	assert_string_equal(dsv_pdf_read_content((uint8_t *) text, 3999, box, &place),
+						"operators that could not be understood");
 }
 
 /* What a viewer shows, for each way that an image can stand */
@@ -592,8 +594,8 @@ test_refused(void **state)
 			free(file.data);
 		}
 	}
-	plan = (pdf_plan) {.image = cases[0].image, .data = "abcd", .len = 4, .content = "q 1 0 0 rg 400 0 0 300 0 0 cm /Im0 Do Q"};
-	plan.image = "/Width 2 /Height 2 /ImageMask true";
+	plan = (pdf_plan) {.image = "/Width 2 /Height 2 /ImageMask true", .data = "abcd", .len = 4,
+		.content = "q 1 0 0 rg 400 0 0 300 0 0 cm /Im0 Do Q"};
 	assert_refused("stencil", make_pdf(&plan, 1), DSV_UNSUPPORTED, "It holds a colored stencil.");
 	plan.content = "q 400 0 0 300 0 0 cm /Im1 Do Q";
 	assert_refused("missing", make_pdf(&plan, 1), DSV_IMAGE, "The image of the page is missing.");

@@ -153,7 +153,8 @@ test_orientation(void **state)
 		/* with an odd length: chunks are padded */
 		file = extend(&simple, 0x08, "EXIF", exif, sizeof(exif) - 1);
 		check_pixels(&file, rgba, true);
-		assert_int_equal(dsv_image_decode(file.data, file.len, &as_reference, NULL, NULL, &stored, &info, &err), DSV_OK);
+		assert_int_equal(dsv_image_decode(file.data, file.len, &as_reference, NULL, NULL, &stored, &info, &err),
+						 DSV_OK);
 		assert_int_equal(info.orientation, applied);
 		assert_int_equal(dsv_image_decode(file.data, file.len, NULL, NULL, NULL, &seen, &info, &err), DSV_OK);
 		assert_int_equal(dsv_pixels_orient(&stored, applied, NULL, NULL, &err), DSV_OK);

@@ -360,8 +360,8 @@ check_same_tokens(const dsv_tokenizer *a, const dsv_tokenizer *b, const char *te
 	dsv_tokens	y = {0};
 	dsv_error	err = {0};
 
-	check_ok(dsv_tokenizer_encode(a, spans, 2, NULL, &x, &err), &err);
-	check_ok(dsv_tokenizer_encode(b, spans, 2, NULL, &y, &err), &err);
+	check_ok(dsv_tokenizer_encode(a, spans, 2, NULL, NULL, &x, &err), &err);
+	check_ok(dsv_tokenizer_encode(b, spans, 2, NULL, NULL, &y, &err), &err);
 	assert_int_equal(x.n, y.n);
 	assert_memory_equal(x.ids, y.ids, x.n * sizeof(int32_t));
 	free(x.ids);
@@ -451,7 +451,7 @@ test_hostile_tokenizer(void **state)
 			code = dsv_tokenizer_open_packed(data, bytes.len, NULL, &tok, &err);
 			if (code == DSV_OK)
 			{
-				code = dsv_tokenizer_encode(tok, &span, 1, NULL, &tokens, &err);
+				code = dsv_tokenizer_encode(tok, &span, 1, NULL, NULL, &tokens, &err);
 				assert_true(code == DSV_OK || code == DSV_INPUT);
 				for (size_t i = 0; i < tokens.n; i++)
 					assert_true(dsv_decoder_add(&decoder, tok, tokens.ids[i], false, NULL, &text));
