@@ -193,6 +193,13 @@ RESET ROLE;
 DROP TABLE hidden;
 DROP OWNED BY regress_dsvl2_user;
 DROP ROLE regress_dsvl2_user;
+-- what the planner evaluated for an estimate, and got no answer from, is evaluated anew afterwards
+CREATE FUNCTION pg_temp.has_answer(name text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+  $$BEGIN RETURN vl_prob(pg_temp.pic(name), 'x') IS NOT NULL; END$$;
+CREATE FUNCTION pg_temp.receipt_has_answer() RETURNS boolean STABLE LANGUAGE plpgsql AS
+  $$BEGIN RETURN pg_temp.has_answer('receipt 1'); END$$;
+SELECT calls FROM vl_estimate('SELECT * FROM scan WHERE kind = pg_temp.receipt_has_answer()::text');
+SELECT pg_temp.receipt_has_answer();
 
 -- ---- what the planner is told ----
 

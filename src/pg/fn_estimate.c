@@ -30,6 +30,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(vl_estimate);
@@ -490,6 +491,8 @@ vl_estimate(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		InferSuppressed = suppressed;
+		/* functions that the planner evaluated may have kept plans with the answers that were none */
+		ResetPlanCache();
 	}
 	PG_END_TRY();
 	values[0] = bigint_datum(rows);
