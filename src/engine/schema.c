@@ -443,6 +443,10 @@ load(const char *schema, size_t len, json_t **out, dsv_error *err)
 	/* without memory jansson often says nothing at all */
 	if (json_error_code(&e) == json_error_out_of_memory || e.text[0] == '\0')
 		return dsv_fail_nomem(err, len);
+	if (json_error_code(&e) == json_error_numeric_overflow)
+		return dsv_fail(err, DSV_LIMIT, "a number in the JSON schema is too large");
+	if (json_error_code(&e) == json_error_stack_overflow)
+		return dsv_fail(err, DSV_LIMIT, "JSON schema is nested too deeply");
 	dsv_fail(err, DSV_INPUT, "JSON schema is not valid JSON");
 	dsv_detail(err, "Line %d, column %d: %s.", e.line, e.column, e.text);
 	return DSV_INPUT;

@@ -869,6 +869,14 @@ test_hostile(void **state)
 	add(&t, "]}");
 	check_hostile("deep enum", &t, DSV_LIMIT);
 
+	add(&t, "{\"enum\":[");
+	for (int i = 0; i < 3000; i++)
+		add(&t, "[");
+	check_hostile("deeper than the parser goes", &t, DSV_LIMIT);
+
+	add(&t, "{\"type\":\"number\",\"maximum\":100000000000000000000}");
+	check_hostile("large number", &t, DSV_LIMIT);
+
 	for (int i = 0; i < 300000; i++)
 		add(&t, " ");
 	check_hostile("long schema", &t, DSV_LIMIT);
