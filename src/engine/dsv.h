@@ -566,10 +566,13 @@ typedef enum dsv_precision
 	DSV_PRECISION_BF16,			/* activations rounded to bf16 before every product */
 } dsv_precision;
 
-/* What activations are made when they meet quantised weights */
+/* What activations are made when they meet quantised weights: integers with a scale for each 32.
+ * AUTO is int8 with q4, whose own error is far larger, and with q8 where the machine has dot products
+ * of bytes; else int16. */
 typedef enum dsv_activations
 {
-	DSV_ACTIVATIONS_INT16 = 0,
+	DSV_ACTIVATIONS_AUTO = 0,
+	DSV_ACTIVATIONS_INT16,
 	DSV_ACTIVATIONS_INT8,
 } dsv_activations;
 

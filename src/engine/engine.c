@@ -59,6 +59,16 @@ create_caches(dsv_engine *engine, dsv_error *err)
 	return dsv_tile_cache_init(&engine->tiles, tile, budget / TILE_SHARE, &engine->mem, err);
 }
 
+static void
+choose_activations(dsv_compute *compute, dsv_activations activations)
+{
+	bool		automatic = activations == DSV_ACTIVATIONS_AUTO;
+
+	compute->act_q8 = activations == DSV_ACTIVATIONS_INT8 || (automatic && kern->int8_dot) ?
+		KERN_ACT_I8 : KERN_ACT_I16;
+	compute->act_q4 = activations == DSV_ACTIVATIONS_INT8 || automatic ? KERN_ACT_I8 : KERN_ACT_I16;
+}
+
 dsv_code
 dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engine **out, dsv_error *err)
 {
@@ -79,8 +89,7 @@ dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engin
 	dsv_engine_set_threads(engine, options->threads);
 	engine->compute.bf16 = options->precision == DSV_PRECISION_BF16;
 	engine->compute.mla = options->mla;
-	engine->compute.act_q8 = engine->compute.act_q4 =
-		options->activations == DSV_ACTIVATIONS_INT8 ? KERN_ACT_I8 : KERN_ACT_I16;
+	choose_activations(&engine->compute, options->activations);
 	engine->compute.poll = &engine->options.poll;
 	engine->compute.trace = options->trace;
 	engine->compute.trace_ud = options->trace_ud;

@@ -120,6 +120,8 @@ kern_act_bytes(kern_act act, size_t n)
 typedef struct kern_table
 {
 	const char *name;			/* "generic", "avx2", "avx512" */
+	bool		int8_dot;		/* products of KERN_ACT_I8 are clearly faster than of KERN_ACT_I16 with
+								 * KERN_Q8, too */
 
 	/* C[m, n] = A[m, k] W[n, k]^T + bias[n] (bias may be NULL), sums over k as above, bias
 	 * added last; W of a float type */
