@@ -199,8 +199,8 @@ dsv_code	dsv_model_open(const char *path, const dsv_mem *mem, dsv_model **out, d
 void		dsv_model_close(dsv_model *model);
 const dsv_model_info *dsv_model_get_info(const dsv_model *model);
 
-/* Asks the kernel to read the weights ahead, polling between pieces.  *resident
- * (may be NULL) gets the number of bytes touched.  Errors: CANCELED. */
+/* Reads and maps the weights, polling between pieces.  *resident (may be NULL) gets the
+ * number of bytes touched.  Errors: CANCELED, IO. */
 dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
 							  int64_t *resident, dsv_error *err);
 
