@@ -622,6 +622,10 @@ dsv_code	dsv_engine_create(dsv_model *model, const dsv_engine_options *options,
 void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
 
+/* Gives the memory of its scratch beyond keep bytes back to the system until work goes on.  No
+ * sequence may be left.  For an engine that may have nothing to do for long. */
+void		dsv_engine_rest(dsv_engine *engine, size_t keep);
+
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
  * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of
  * pictures add their rows, but not the few hundred bytes of bookkeeping of each picture nor its
