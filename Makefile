@@ -166,8 +166,15 @@ build/fuzz/fuzz_%: test/fuzz/fuzz_%.c test/fuzz/fuzz.h build/fuzz/libdsv.a
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -Isrc/engine $(ENGINE_CFLAGS) -o $@ $< build/fuzz/libdsv.a \
 		$(ENGINE_LIBS)
 
+# seeds that only a build can make
+build/fuzz/packed: build/dsvl2 test/golden/variant-a test/golden/variant-b
+	@mkdir -p $@
+	build/dsvl2 pack --quiet --force --quant q8 test/golden/variant-a $@/a.safetensors
+	build/dsvl2 pack --quiet --force --quant q4 test/golden/variant-b $@/b.safetensors
+	@touch $@
+
 .PHONY: check-fuzz
-check-fuzz: $(FUZZ_BINS)
+check-fuzz: $(FUZZ_BINS) build/fuzz/packed
 	scripts/run-fuzz $(FUZZ_SECONDS) $(FUZZ_BINS)
 
 -include $(FUZZ_OBJS:.o=.d)
