@@ -199,8 +199,8 @@ dsv_code	dsv_model_open(const char *path, const dsv_mem *mem, dsv_model **out, d
 void		dsv_model_close(dsv_model *model);
 const dsv_model_info *dsv_model_get_info(const dsv_model *model);
 
-/* Asks the kernel to read the weights ahead, polling between pieces.  *resident
- * (may be NULL) gets the number of bytes touched.  Errors: CANCELED. */
+/* Reads and maps the weights, polling between pieces.  *resident (may be NULL) gets the
+ * number of bytes touched.  Errors: CANCELED, IO. */
 dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
 							  int64_t *resident, dsv_error *err);
 
@@ -634,6 +634,10 @@ dsv_code	dsv_engine_create(dsv_model *model, const dsv_engine_options *options,
 							  dsv_engine **out, dsv_error *err);
 void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
+
+/* Gives the memory of its scratch beyond keep bytes back to the system until work goes on.  No
+ * sequence may be left.  For an engine that may have nothing to do for long. */
+void		dsv_engine_rest(dsv_engine *engine, size_t keep);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
  * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of

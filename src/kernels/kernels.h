@@ -205,9 +205,9 @@ typedef struct kern_table
 
 	/* y[n, 3]: each the sum of the count[i] pixels of x[., 3] from first[i] on, weighted by
 	 * weight[i, .] (row stride ldw) in fixed point of KERN_PIXEL_BITS bits, plus one half, cut to
-	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits.  Behind the count[i] weights
-	 * there are zeros up to a multiple of 4, and behind the last of the pixels KERN_PIXEL_SLACK bytes
-	 * that may be read. */
+	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits, each weight is below 16.
+	 * Behind the count[i] weights there are zeros up to a multiple of 4, and behind the last of the
+	 * pixels KERN_PIXEL_SLACK bytes that may be read. */
 	void		(*weigh_pixels) (const uint8_t *x, const int *first, const int *count, const int32_t *weight,
 								 size_t ldw, uint8_t *y, int n);
 

@@ -832,12 +832,32 @@ kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ld
 
 /* ---- pixels ---- */
 
-INLINE uint8_t
+#ifndef HAVE_WEIGHTED_PIXELS
+
+INLINE uint32_t
 clip_pixel(int32_t sum)
 {
 	sum >>= KERN_PIXEL_BITS;
-	return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
+	return sum < 0 ? 0 : sum > 255 ? 255 : (uint32_t) sum;
 }
+
+INLINE uint32_t
+weighted_pixels(const uint8_t *p, const int32_t *w, int count)
+{
+	int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
+	int32_t		green = red;
+	int32_t		blue = red;
+
+	for (int k = 0; k < count; k++, p += 3)
+	{
+		red += p[0] * w[k];
+		green += p[1] * w[k];
+		blue += p[2] * w[k];
+	}
+	return clip_pixel(red) | clip_pixel(green) << 8 | clip_pixel(blue) << 16;
+}
+
+#endif
 
 static void
 kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
@@ -846,33 +866,11 @@ kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
 {
 	for (int i = 0; i < n; i++, weight += ldw, y += 3)
 	{
-		const uint8_t *p = x + 3 * (size_t) first[i];
-		int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
-		int32_t		green = red;
-		int32_t		blue = red;
+		uint32_t	pixel = weighted_pixels(x + 3 * (size_t) first[i], weight, count[i]);
 
-#ifdef HAVE_WEIGHTED_PIXELS
-		vi			sum = {0};
-
-		for (int k = 0; k < count[i]; k += 4, p += 12)
-			sum += weighted_pixels(p, weight + k);
-		for (int l = 0; l < VL; l += 4)
-		{
-			red += sum[l];
-			green += sum[l + 1];
-			blue += sum[l + 2];
-		}
-#else
-		for (int k = 0; k < count[i]; k++, p += 3)
-		{
-			red += p[0] * weight[k];
-			green += p[1] * weight[k];
-			blue += p[2] * weight[k];
-		}
-#endif
-		y[0] = clip_pixel(red);
-		y[1] = clip_pixel(green);
-		y[2] = clip_pixel(blue);
+		y[0] = (uint8_t) pixel;
+		y[1] = (uint8_t) (pixel >> 8);
+		y[2] = (uint8_t) (pixel >> 16);
 	}
 }
 
