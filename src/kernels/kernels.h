@@ -33,16 +33,22 @@ typedef enum kern_dtype
 	KERN_F16,					/* IEEE half */
 
 	/*
-	 * Quantised rows: weight = integer x scale, a scale for each KERN_GROUP weights.  A row of n
-	 * weights is padded with zeros to whole groups; it holds its integers, then its scales as
-	 * bf16 (the product is exact in a float).  Q8: bytes -127 .. 127.  Q4: -8 .. 7 as nibbles
-	 * that hold 8 more; byte i of a group's 16 has weight i below and weight 16 + i above.
+	 * Quantised: weight = integer x scale, a scale in bf16 for each KERN_GROUP weights of a row
+	 * (their product is exact in a float).  Q8: integers -127 .. 127; Q4: -8 .. 7, stored with 8
+	 * added.  A matrix is made of panels of KERN_PANEL rows, padded with zeros to whole panels and
+	 * groups, so that one register holds the same few columns of many rows: what the dot products
+	 * of every instruction set want, and AMX's second operand.  A panel has for each group
+	 *		Q8	[8 quads][16 rows][4] bytes: columns 4 q .. 4 q + 3
+	 *		Q4	[4 octets][16 rows][4] bytes: columns 8 o .. 8 o + 3 in the low nibbles, the
+	 *			following four in the high ones
+	 * and then the 16 rows' scales.
 	 */
 	KERN_Q8,
 	KERN_Q4,
 } kern_dtype;
 
 #define KERN_GROUP 32
+#define KERN_PANEL 16
 
 static inline bool
 kern_is_quantised(kern_dtype t)
@@ -57,23 +63,68 @@ kern_dtype_size(kern_dtype t)
 	return t == KERN_F32 ? 4 : 2;
 }
 
-/* Bytes of a row of n numbers */
 static inline size_t
-kern_row_bytes(kern_dtype t, size_t n)
+kern_groups(size_t cols)
 {
-	size_t		groups = (n + KERN_GROUP - 1) / KERN_GROUP;
+	return (cols + KERN_GROUP - 1) / KERN_GROUP;
+}
 
+/* Bytes of a panel's group: the integers, and with their scales */
+static inline size_t
+kern_block_integers(kern_dtype t)
+{
+	return KERN_PANEL * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2);
+}
+
+static inline size_t
+kern_block_bytes(kern_dtype t)
+{
+	return kern_block_integers(t) + KERN_PANEL * 2;
+}
+
+/* Bytes of rows 0 .. rows - 1 of a matrix, of a quantised one in whole panels */
+static inline size_t
+kern_matrix_bytes(kern_dtype t, size_t rows, size_t cols)
+{
 	if (!kern_is_quantised(t))
-		return n * kern_dtype_size(t);
-	return groups * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2) + groups * 2;
+		return rows * cols * kern_dtype_size(t);
+	return (rows + KERN_PANEL - 1) / KERN_PANEL * kern_groups(cols) * kern_block_bytes(t);
+}
+
+/*
+ * How a product takes its activations.  A row is cut into groups of KERN_GROUP numbers, the last
+ * one padded with zeros, and each group is a record of its own: a row can be packed piece by piece.
+ */
+typedef enum kern_act
+{
+	KERN_ACT_F32,				/* 4 bytes a number, no groups: times weights of a float type */
+	KERN_ACT_BF16,				/* 32 bf16: times weights in bf16 */
+
+	/* integers, scale (float), sum of the integers (int32): times quantised weights.  The scale is the
+	 * largest magnitude / 127 or / 32767; a group with a number that is not finite has the
+	 * scale NaN.  Int16: in each four columns the order is 0, 2, 1, 3. */
+	KERN_ACT_I8,
+	KERN_ACT_I16,
+} kern_act;
+
+#define KERN_ACT_SCALE(act) ((act) == KERN_ACT_I8 ? 32 : 64)	/* its offset in a record */
+#define KERN_ACT_RECORD(act) ((act) == KERN_ACT_I8 ? 40 : (act) == KERN_ACT_I16 ? 72 : 64)
+
+/* Bytes of a packed row of n activations */
+static inline size_t
+kern_act_bytes(kern_act act, size_t n)
+{
+	return act == KERN_ACT_F32 ? n * 4 : kern_groups(n) * KERN_ACT_RECORD(act);
 }
 
 typedef struct kern_table
 {
 	const char *name;			/* "generic", "avx2", "avx512" */
+	bool		int8_dot;		/* products of KERN_ACT_I8 are clearly faster than of KERN_ACT_I16 with
+								 * KERN_Q8, too */
 
 	/* C[m, n] = A[m, k] W[n, k]^T + bias[n] (bias may be NULL), sums over k as above, bias
-	 * added last.  Of a quantised W each weight is made a float first; ldw must be k then. */
+	 * added last; W of a float type */
 	void		(*gemm_nt) (const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 							const float *bias, float *c, size_t ldc, int m, int n, int k);
 
@@ -82,15 +133,35 @@ typedef struct kern_table
 	void		(*gemm_nn) (const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv,
 							float *c, size_t ldc, int m, int n, int d);
 
-	/* y[n] = x as float (a quantised x is one row); x[n] from float, rounded to nearest, ties to
-	 * even, overflow to infinity, NaN kept (to the float types) */
+	/* C[m, n] = A W^T + bias of packed rows (KERN_ACT_BF16) and W[n, k] in bf16 with row stride ldw,
+	 * sums in float in an order that depends on k alone; denormal numbers may count as zero.  NULL
+	 * at a level without an instruction for it. */
+	void		(*gemm_bf16) (const void *a, size_t a_row_bytes, const void *w, size_t ldw,
+							  const float *bias, float *c, size_t ldc, int m, int n, int k);
+
+	/* Rows of x[m, k] to out, row_bytes apart; not to KERN_ACT_F32.  The same bits at every level. */
+	void		(*pack) (const float *x, size_t ldx, int m, int k, kern_act act, void *out,
+						 size_t row_bytes);
+
+	/*
+	 * C[m, n] = A W^T + bias of packed rows a and quantised W[n, k], which begins with a panel.  For
+	 * each output, group by group: the sum of integer products, which is exact, as a float, times
+	 * (scale of the weights x scale of the activations), fused with the sum so far.  So every
+	 * level with fused multiply-add has the same bits, whatever the instructions.
+	 */
+	void		(*gemm_panels) (kern_act act, const void *a, size_t a_row_bytes, const void *w,
+								kern_dtype wt, const float *bias, float *c, size_t ldc, int m,
+								int n, int k);
+
+	/* y[n] = x as float; x[n] from float, rounded to nearest, ties to even, overflow to infinity,
+	 * NaN kept (both of the float types) */
 	void		(*widen) (const void *x, kern_dtype xt, float *y, size_t n);
 	void		(*narrow) (const float *x, kern_dtype yt, void *y, size_t n);
 
-	/* A row of x[n] as KERN_Q8 or KERN_Q4, kern_row_bytes(t, n) bytes, each group with the scale of
-	 * least squared error among those tried; what is not finite counts as 0.  The same bits at
-	 * every level: products are rounded before they are added. */
-	void		(*quantise) (const float *x, int n, kern_dtype t, void *out);
+	/* A row x[n] as integers of KERN_Q8 or KERN_Q4, q[n], padded with zeros to whole groups, and its
+	 * groups' scales in bf16: those of least squared error among the ones tried; what is not finite
+	 * counts as 0.  The same bits at every level: products are rounded before they are added. */
+	void		(*quantise) (const float *x, int n, kern_dtype t, int8_t *q, uint16_t *scale);
 
 	/* x[n] rounded to the nearest bf16, kept as float */
 	void		(*round_bf16) (float *x, size_t n);
@@ -157,6 +228,12 @@ kern_level	kern_detect(void);
 
 /* The table of a level, or NULL where the machine or the build lacks it. */
 const kern_table *kern_get(kern_level level);
+
+/* Row r of a quantised matrix of `cols` columns: from quantise()'s result into panels that are
+ * zeroed but for rows written so before, and back as floats, exactly. */
+void		kern_put_row(const int8_t *q, const uint16_t *scale, kern_dtype t, size_t cols, size_t r,
+						 void *panels);
+void		kern_get_row(const void *panels, kern_dtype t, size_t cols, size_t r, float *y);
 
 /* The table in use; kern_select(level) replaces it (clamped to what there is) and says what
  * was chosen.  Process-wide; not to be called while a step runs. */

@@ -15,6 +15,7 @@
 #define MR 3
 #define NR 2
 #define GEMV_NR 4
+#define PANEL_MR 6
 #define NN_MR 4
 #define NN_NV 3
 
@@ -90,21 +91,6 @@ store_part16(uint16_t *p, vh v, int n)
 		p[l] = v[l];
 }
 
-INLINE vf
-widen_bytes(const int8_t *p)
-{
-	return (vf) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) p)));
-}
-
-INLINE vf
-widen_nibbles(const uint8_t *p, int shift)
-{
-	__m256i		bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) p));
-
-	bytes = shift == 0 ? _mm256_and_si256(bytes, _mm256_set1_epi32(15)) : _mm256_srli_epi32(bytes, 4);
-	return (vf) _mm256_cvtepi32_ps(bytes);
-}
-
 /* Lanes 0 and 4 get the sums of the four lanes from there on. */
 INLINE __m256
 sum_quads(__m256 s)
@@ -149,6 +135,35 @@ weighted_pixels(const uint8_t *p, const int32_t *w)
 	return (vi) _mm256_mullo_epi32(_mm256_cvtepu8_epi32(pixels), _mm256_permutevar8x32_epi32(weights, low)) +
 		(vi) _mm256_mullo_epi32(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(pixels, pixels)),
 								_mm256_permutevar8x32_epi32(weights, high));
+}
+
+INLINE vi
+dot2(vi acc, vi w, vi a)
+{
+	return acc + (vi) _mm256_madd_epi16((__m256i) w, (__m256i) a);
+}
+
+/* The first operand of maddubs has no sign: w's sign goes to a.  Two products of 127 x 127 fit. */
+INLINE vi
+dot4(vi acc, vi w, vi a)
+{
+	__m256i		pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i) w),
+											 _mm256_sign_epi8((__m256i) a, (__m256i) w));
+
+	return acc + (vi) _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+/* Sums of two products 15 x 127, eight of them added: 30480, so 16 bits hold them. */
+INLINE vi
+dot4_nibbles(vi acc, vi w, vi a)
+{
+	return (vi) _mm256_add_epi16((__m256i) acc, _mm256_maddubs_epi16((__m256i) w, (__m256i) a));
+}
+
+INLINE vi
+finish_nibbles(vi acc)
+{
+	return (vi) _mm256_madd_epi16((__m256i) acc, _mm256_set1_epi16(1));
 }
 
 #include "kernels_body.h"

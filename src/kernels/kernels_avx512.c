@@ -16,6 +16,7 @@
 #define MR 6
 #define NR 4
 #define GEMV_NR 8
+#define PANEL_MR 6
 #define NN_MR 6
 #define NN_NV 4
 
@@ -85,21 +86,6 @@ store_part16(uint16_t *p, vh v, int n)
 	_mm256_mask_storeu_epi16(p, first_lanes(n), (__m256i) v);
 }
 
-INLINE vf
-widen_bytes(const int8_t *p)
-{
-	return (vf) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) p)));
-}
-
-INLINE vf
-widen_nibbles(const uint8_t *p, int shift)
-{
-	__m512i		bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) p));
-
-	bytes = shift == 0 ? _mm512_and_si512(bytes, _mm512_set1_epi32(15)) : _mm512_srli_epi32(bytes, 4);
-	return (vf) _mm512_cvtepi32_ps(bytes);
-}
-
 /* lane j + lane j + 8 */
 INLINE __m256
 sum_halves(vf acc)
@@ -151,6 +137,36 @@ weighted_pixels(const uint8_t *p, const int32_t *w)
 	__m512i		weights = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *) w));
 
 	return (vi) _mm512_mullo_epi32(_mm512_cvtepu8_epi32(pixels), _mm512_permutexvar_epi32(spread, weights));
+}
+
+INLINE vi
+dot2(vi acc, vi w, vi a)
+{
+	return acc + (vi) _mm512_madd_epi16((__m512i) w, (__m512i) a);
+}
+
+/* The first operand of maddubs has no sign: w's sign goes to a.  Two products of 127 x 127 fit. */
+INLINE vi
+dot4(vi acc, vi w, vi a)
+{
+	__m512i		zero = _mm512_setzero_si512();
+	__m512i		by = _mm512_mask_sub_epi8((__m512i) a, _mm512_movepi8_mask((__m512i) w), zero, (__m512i) a);
+	__m512i		pairs = _mm512_maddubs_epi16(_mm512_abs_epi8((__m512i) w), by);
+
+	return acc + (vi) _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+
+/* Sums of two products 15 x 127, eight of them added: 30480, so 16 bits hold them. */
+INLINE vi
+dot4_nibbles(vi acc, vi w, vi a)
+{
+	return (vi) _mm512_add_epi16((__m512i) acc, _mm512_maddubs_epi16((__m512i) w, (__m512i) a));
+}
+
+INLINE vi
+finish_nibbles(vi acc)
+{
+	return (vi) _mm512_madd_epi16((__m512i) acc, _mm512_set1_epi16(1));
 }
 
 #include "kernels_body.h"

@@ -31,31 +31,6 @@ load_as(const void *p, kern_dtype t, size_t i)
 	return load_some(p, t, i, VL);
 }
 
-/* Lanes i .. of a quantised row, i a multiple of VL.  Every product here is exact, so it does not
- * matter that (n - 8) scale is computed as n scale - 8 scale. */
-INLINE vf
-load_quantised(const char *row, kern_dtype t, size_t i, vf scale)
-{
-	vf			n;
-
-	if (t == KERN_Q8)
-		return widen_bytes((const int8_t *) row + i) * scale;
-	n = widen_nibbles((const uint8_t *) row + i / KERN_GROUP * (KERN_GROUP / 2) + i % (KERN_GROUP / 2),
-					  i % KERN_GROUP < KERN_GROUP / 2 ? 0 : 4);
-	return vfma(n, scale, -8.0f * scale);
-}
-
-/* The scale of group g; the scales stand at the row's end */
-INLINE vf
-load_scale(const char *row, kern_dtype t, int n, size_t g)
-{
-	size_t		groups = ((size_t) n + KERN_GROUP - 1) / KERN_GROUP;
-	uint16_t	scale;
-
-	memcpy(&scale, row + groups * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2) + g * 2, sizeof(scale));
-	return (vf) (((vu) {} + scale) << 16);
-}
-
 INLINE void
 store_some(float *p, vf v, int n)
 {
@@ -263,9 +238,7 @@ kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
 	{
 		int			left = lanes_left(n, i);
 
-		if (kern_is_quantised(xt))
-			store_some(y + i, load_quantised(x, xt, i, load_scale(x, xt, (int) n, i / KERN_GROUP)), left);
-		else if (xt == KERN_BF16)
+		if (xt == KERN_BF16)
 			store_some(y + i, load_some(x, KERN_BF16, i, left), left);
 		else
 			store_some(y + i, load_some(x, KERN_F16, i, left), left);
@@ -547,27 +520,14 @@ find_scales(groups *g, kern_dtype t)
 		try_scale(g, try_scale(g, round_bf16_lanes(extreme / (g->low + 0.25f * (float) (step - 2)))));
 }
 
-/* The integers of group `lane`, as they are stored */
-INLINE void
-store_integers(int32_t q[KERN_GROUP][VL], int lane, kern_dtype t, uint8_t *out)
-{
-	if (t == KERN_Q8)
-		for (int i = 0; i < KERN_GROUP; i++)
-			out[i] = (uint8_t) q[i][lane];
-	else
-		for (int i = 0; i < KERN_GROUP / 2; i++)
-			out[i] = (uint8_t) ((q[i][lane] + 8) | (q[KERN_GROUP / 2 + i][lane] + 8) << 4);
-}
-
 /* Up to VL groups from x[0 .. n) */
 INLINE void
-quantise_groups(const float *x, int n, kern_dtype t, uint8_t *integers, uint8_t *scales)
+quantise_groups(const float *x, int n, kern_dtype t, int8_t *q, uint16_t *scale)
 {
 	groups		g = {.low = t == KERN_Q8 ? -127 : -8, .high = t == KERN_Q8 ? 127 : 7};
-	int			bytes = t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
 	float		lanes[KERN_GROUP][VL];
-	int32_t		q[KERN_GROUP][VL];
 	vf			inverse;
+	vu			bits;
 
 	if (n == KERN_GROUP * VL)
 		for (int k = 0; k < VL; k++)
@@ -587,41 +547,29 @@ quantise_groups(const float *x, int n, kern_dtype t, uint8_t *integers, uint8_t 
 	}
 	find_scales(&g, t);
 	inverse = invert_scale(g.scale);
+	bits = (vu) g.scale >> 16;
+	for (int k = 0; k * KERN_GROUP < n; k++)
+		scale[k] = (uint16_t) bits[k];
 	for (int i = 0; i < KERN_GROUP; i++)
 	{
 		vi			whole = __builtin_convertvector(to_integer(&g, g.x[i], inverse), vi);
 
-		memcpy(q[i], &whole, sizeof(whole));
-	}
-	for (int k = 0; k * KERN_GROUP < n; k++)
-	{
-		float		scale = g.scale[k];
-		uint32_t	bits;
-		uint16_t	upper;
-
-		memcpy(&bits, &scale, sizeof(bits));
-		upper = (uint16_t) (bits >> 16);
-		memcpy(scales + 2 * k, &upper, sizeof(upper));
-		store_integers(q, k, t, integers + (size_t) k * bytes);
+		for (int k = 0; k * KERN_GROUP < n; k++)
+			q[k * KERN_GROUP + i] = (int8_t) whole[k];
 	}
 }
 
 static void
-kern_quantise(const float *x, int n, kern_dtype t, void *out)
+kern_quantise(const float *x, int n, kern_dtype t, int8_t *q, uint16_t *scale)
 {
-	int			all = (n + KERN_GROUP - 1) / KERN_GROUP;
-	uint8_t    *integers = out;
-	uint8_t    *scales = integers + (size_t) all * (t == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2);
-
-	for (int k = 0; k < all; k += VL)
+	for (int at = 0; at < n; at += VL * KERN_GROUP)
 	{
-		int			at = k * KERN_GROUP;
 		int			left = n - at < VL * KERN_GROUP ? n - at : VL * KERN_GROUP;
 
 		if (t == KERN_Q8)
-			quantise_groups(x + at, left, KERN_Q8, integers + at, scales + 2 * k);
+			quantise_groups(x + at, left, KERN_Q8, q + at, scale + at / KERN_GROUP);
 		else
-			quantise_groups(x + at, left, KERN_Q4, integers + at / 2, scales + 2 * k);
+			quantise_groups(x + at, left, KERN_Q4, q + at, scale + at / KERN_GROUP);
 	}
 }
 
@@ -722,65 +670,10 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 	store_tile(g, acc, m0, mr, n0, nr);
 }
 
-/* The same of quantised weights, a group at a time; the padding at the end of a row meets zeros */
-INLINE void
-tile_quantised(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
-{
-	const float *a = g->a + (size_t) m0 * g->lda;
-	const char *w = g->w + (size_t) n0 * g->row_bytes;
-	size_t		lda = g->lda;
-	size_t		row_bytes = g->row_bytes;
-	int			k = g->k;
-	vf			acc[MR][GEMV_NR][PARTS];
-
-#pragma GCC unroll 8
-	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < nr; j++)
-			zero_parts(acc[i][j]);
-	for (int kk = 0; kk < k; kk += KERN_GROUP)
-	{
-		vf			scale[GEMV_NR];
-
-		for (int j = 0; j < nr; j++)
-		{
-			scale[j] = load_scale(w + j * row_bytes, wt, k, kk / KERN_GROUP);
-			__builtin_prefetch((const void *) ((uintptr_t) w + (nr + j) * row_bytes + kern_row_bytes(wt, kk)), 0, 2);
-		}
-#pragma GCC unroll 8
-		for (int l = 0; l < KERN_GROUP / VL; l++)
-		{
-			int			at = kk + l * VL;
-			vf			wv[GEMV_NR];
-
-			for (int j = 0; j < nr; j++)
-				wv[j] = load_quantised(w + j * row_bytes, wt, at, scale[j]);
-			for (int i = 0; i < mr; i++)
-			{
-				vf			av = kk + KERN_GROUP <= k ? load(a + i * lda + at) :
-					load_some(a + i * lda, KERN_F32, at, k - at);
-
-				for (int j = 0; j < nr; j++)
-					acc[i][j][l % PARTS] = vfma(av, wv[j], acc[i][j][l % PARTS]);
-			}
-		}
-	}
-	store_tile(g, acc, m0, mr, n0, nr);
-}
-
 /* mr rows times weight rows n0 .. n1 */
 INLINE void
 rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
 {
-	if (kern_is_quantised(wt))
-	{
-		for (; mr == 1 && n0 + GEMV_NR <= n1; n0 += GEMV_NR)
-			tile_quantised(g, m0, 1, n0, GEMV_NR, wt);
-		for (; n0 + NR <= n1; n0 += NR)
-			tile_quantised(g, m0, mr, n0, NR, wt);
-		for (; n0 < n1; n0++)
-			tile_quantised(g, m0, mr, n0, 1, wt);
-		return;
-	}
 	if (mr == 1)
 		for (; n0 + GEMV_NR <= n1; n0 += GEMV_NR)
 			tile_nt(g, m0, 1, n0, GEMV_NR, wt);
@@ -839,7 +732,7 @@ static void
 kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 			 const float *bias, float *c, size_t ldc, int m, int n, int k)
 {
-	product		g = {a, lda, w, kern_row_bytes(wt, ldw), bias, c, ldc, k};
+	product		g = {a, lda, w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
 
 	switch (wt)
 	{
@@ -853,11 +746,8 @@ kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ld
 			gemm_nt(&g, m, n, KERN_F16);
 			break;
 		case KERN_Q8:
-			gemm_nt(&g, m, n, KERN_Q8);
-			break;
 		case KERN_Q4:
-			gemm_nt(&g, m, n, KERN_Q4);
-			break;
+			break;				/* gemm_panels */
 	}
 }
 
@@ -993,10 +883,14 @@ kern_add_bytes(const uint8_t *restrict x, int32_t f, int32_t *restrict sum, int 
 		sum[i] += x[i] * f;
 }
 
+#include "panel_body.h"
+
 const kern_table TABLE = {
 	.name = TABLE_NAME,
 	.gemm_nt = kern_gemm_nt,
 	.gemm_nn = kern_gemm_nn,
+	.pack = kern_pack,
+	.gemm_panels = kern_gemm_panels,
 	.widen = kern_widen,
 	.narrow = kern_narrow,
 	.quantise = kern_quantise,

@@ -15,6 +15,7 @@
 #define MR 3
 #define NR 1
 #define GEMV_NR 2
+#define PANEL_MR 4
 #define NN_MR 3
 #define NN_NV 3
 
@@ -119,26 +120,6 @@ store_part16(uint16_t *p, vh v, int n)
 		p[l] = v[l];
 }
 
-INLINE vf
-widen_bytes(const int8_t *p)
-{
-	vf			v;
-
-	for (int l = 0; l < VL; l++)
-		v[l] = p[l];
-	return v;
-}
-
-INLINE vf
-widen_nibbles(const uint8_t *p, int shift)
-{
-	vf			v;
-
-	for (int l = 0; l < VL; l++)
-		v[l] = (float) (p[l] >> shift & 15);
-	return v;
-}
-
 INLINE float
 sum_lanes(const vf acc[PARTS])
 {
@@ -151,6 +132,35 @@ INLINE void
 sum_rows(vf acc[NR][PARTS], float out[NR])
 {
 	out[0] = sum_lanes(acc[0]);
+}
+
+/* The two 16-bit numbers of each lane; of bytes the four */
+INLINE vi
+dot2(vi acc, vi w, vi a)
+{
+	vi			low = ((vi) ((vu) w << 16) >> 16) * ((vi) ((vu) a << 16) >> 16);
+
+	return acc + low + (w >> 16) * (a >> 16);
+}
+
+INLINE vi
+dot4(vi acc, vi w, vi a)
+{
+	for (int byte = 0; byte < 4; byte++)
+		acc += ((vi) ((vu) w << (24 - 8 * byte)) >> 24) * ((vi) ((vu) a << (24 - 8 * byte)) >> 24);
+	return acc;
+}
+
+INLINE vi
+dot4_nibbles(vi acc, vi w, vi a)
+{
+	return dot4(acc, w, a);
+}
+
+INLINE vi
+finish_nibbles(vi acc)
+{
+	return acc;
 }
 
 #include "kernels_body.h"

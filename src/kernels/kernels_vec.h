@@ -16,8 +16,6 @@
  *		store_part(p, v, n)	the first n lanes; writes no more
  *		load_part16(p, n)	the same for 16-bit lanes
  *		store_part16(p, v, n)
- *		widen_bytes(p)		VL signed bytes to floats
- *		widen_nibbles(p, s)	the nibbles at bit s (0 or 4) of VL bytes, 0 .. 15, to floats
  *		sum_lanes(acc)		the 16 partial sums acc[PARTS], as the tree that kernels.h fixes
  *		sum_rows(acc, out)	the same for NR rows at once
  *		weighted_pixels(p, w)	only with HAVE_WEIGHTED_PIXELS: the lanes l with l mod 4 = c add up
