@@ -564,6 +564,8 @@ typedef enum dsv_precision
 {
 	DSV_PRECISION_FP32 = 0,		/* fp32 activations and key/value pages */
 	DSV_PRECISION_BF16,			/* activations rounded to bf16 before every product */
+	DSV_PRECISION_AUTO,			/* bf16 where the instruction set in use when the engine is created
+								 * multiplies bf16, else fp32 */
 } dsv_precision;
 
 /* What activations are made when they meet quantised weights: integers with a scale for each 32.

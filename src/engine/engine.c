@@ -87,7 +87,8 @@ dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engin
 	engine->mem = options->mem != NULL ? *options->mem : dsv_mem_libc;
 	engine->options.mem = &engine->mem;
 	dsv_engine_set_threads(engine, options->threads);
-	engine->compute.bf16 = options->precision == DSV_PRECISION_BF16;
+	engine->compute.bf16 = options->precision == DSV_PRECISION_BF16 ||
+		(options->precision == DSV_PRECISION_AUTO && kern->gemm_bf16 != NULL);
 	engine->compute.mla = options->mla;
 	choose_activations(&engine->compute, options->activations);
 	engine->compute.poll = &engine->options.poll;

@@ -39,6 +39,7 @@ static const struct config_enum_entry cpu_levels[] = {
 static const struct config_enum_entry precisions[] = {
 	{"fp32", DSV_PRECISION_FP32, false},
 	{"bf16", DSV_PRECISION_BF16, false},
+	{"auto", DSV_PRECISION_AUTO, false},
 	{NULL, 0, false}
 };
 
@@ -83,8 +84,9 @@ define_model_settings(void)
 							   &SettingPackDir, "", PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("dsvl2.precision",
 							 "Number format of activations.",
-							 "bf16 rounds them before every product, as the reference does in bf16.",
-							 &SettingPrecision, DSV_PRECISION_FP32, precisions, PGC_USERSET, 0,
+							 "bf16 rounds them before every product, as the reference does in bf16; auto does so where "
+							 "the processor multiplies bf16.",
+							 &SettingPrecision, DSV_PRECISION_AUTO, precisions, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
 	DefineCustomEnumVariable("dsvl2.activations",
 							 "Number format of activations that meet quantised weights.",
