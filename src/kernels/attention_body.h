@@ -232,21 +232,48 @@ kern_softmax_rows(float *score, size_t lds, int rows, int width, int seen, int s
 
 /* ---- keys as columns ---- */
 
+/* A row becomes a column: one by one, as masked stores of one lane are slow. */
+INLINE void
+scatter_row(const float *x, int n, kern_dtype yt, char *y, size_t ldy)
+{
+	size_t		size = kern_dtype_size(yt);
+	char		lanes[VL * sizeof(float)];
+
+	for (int j = 0; j < n; j += VL)
+	{
+		int			left = lanes_left(n, j);
+
+		store_as(lanes, yt, 0, load_some(x, KERN_F32, j, left), VL);
+		for (int l = 0; l < left; l++)
+			memcpy(y + (j + l) * ldy * size, lanes + l * size, size);
+	}
+}
+
+INLINE void
+transpose(const float *x, size_t ldx, int m, int n, kern_dtype yt, char *y, size_t ldy)
+{
+	int			i = 0;
+
+	for (; i + VL <= m; i += VL)
+		for (int j = 0; j < n; j++)
+		{
+			vf			v = splat(0.0f);
+
+			for (int l = 0; l < VL; l++)
+				v[l] = x[(i + l) * ldx + j];
+			store_as(y, yt, j * ldy + i, v, VL);
+		}
+	for (; i < m; i++)
+		scatter_row(x + i * ldx, n, yt, y + i * kern_dtype_size(yt), ldy);
+}
+
 static void
 kern_transpose(const float *x, size_t ldx, int m, int n, kern_dtype yt, void *y, size_t ldy)
 {
-	for (int i = 0; i < m; i += VL)
-	{
-		int			left = lanes_left(m, i);
-
-		for (int j = 0; j < n; j++)
-		{
-			size_t		at = j * ldy + i;
-			vf			v = splat(0.0f);
-
-			for (int l = 0; l < left; l++)
-				v[l] = x[(i + l) * ldx + j];
-			store_as(y, yt, at, v, left);
-		}
-	}
+	if (yt == KERN_F32)
+		transpose(x, ldx, m, n, KERN_F32, y, ldy);
+	else if (yt == KERN_BF16)
+		transpose(x, ldx, m, n, KERN_BF16, y, ldy);
+	else
+		transpose(x, ldx, m, n, KERN_F16, y, ldy);
 }
