@@ -154,25 +154,36 @@ kv_b_head(const attention_job *job, int head, int row)
 	return dsv_matrix_row(&job->layer->kv_b, head * (job->c->nope + job->c->v_dim) + row);
 }
 
+/* The latents of a page as kv_b takes them: rows of a page in bf16 are rows of activations. */
+static dsv_rows
+latent_rows(const attention_job *job, const char *page, const float *latent)
+{
+	size_t		row = job->kv->row;
+
+	if (dsv_act(job->ctx, job->layer->kv_b.dtype) == KERN_ACT_BF16 && job->c->kv_rank % KERN_GROUP == 0)
+		return (dsv_rows) {KERN_ACT_BF16, page, row * kern_dtype_size(KERN_BF16)};
+	return (dsv_rows) {KERN_ACT_F32, (const char *) latent, row * sizeof(float)};
+}
+
 /* Keys (as columns) and values of a head from the latents of a page.  scratch: [64, row + nope] */
 static void
 expand_page(const attention_job *job, const char *page, int keys, int head, float *scratch, float *k, float *v)
 {
 	const dsv_language_config *c = job->c;
 	const dsv_matrix *kv_b = &job->layer->kv_b;
+	int			row0 = head * (c->nope + c->v_dim);
 	size_t		row = job->kv->row;
 	float	   *latent = scratch;
 	float	   *nope = latent + DSV_KV_PAGE * row;
+	dsv_rows	x = latent_rows(job, page, latent);
 
 	kern->widen(page, job->kv->dtype, latent, keys * row);
-	kern->gemm_nt(latent, row, kv_b_head(job, head, 0), kv_b->dtype, c->kv_rank, NULL, nope, c->nope, keys,
-				  c->nope, c->kv_rank);
+	dsv_gemm(&x, 0, kv_b, row0, NULL, nope, c->nope, keys, c->nope);
 	dsv_round(job->ctx, nope, (size_t) keys * c->nope);
 	kern->transpose(nope, c->nope, keys, c->nope, KERN_F32, k, DSV_KV_PAGE);
 	kern->transpose(latent + c->kv_rank, row, keys, c->rope, KERN_F32, k + (size_t) c->nope * DSV_KV_PAGE,
 					DSV_KV_PAGE);
-	kern->gemm_nt(latent, row, kv_b_head(job, head, c->nope), kv_b->dtype, c->kv_rank, NULL, v, c->v_dim,
-				  keys, c->v_dim, c->kv_rank);
+	dsv_gemm(&x, 0, kv_b, row0 + c->nope, NULL, v, c->v_dim, keys, c->v_dim);
 	dsv_round(job->ctx, v, (size_t) keys * c->v_dim);
 }
 
