@@ -213,6 +213,20 @@ typedef struct kern_table
 
 	/* sum[n] += f * x */
 	void		(*add_bytes) (const uint8_t *x, int32_t f, int32_t *sum, int n);
+
+	/*
+	 * One step of a softmax over more columns than are at hand: of row r of score[m, width] the
+	 * first min(width, seen + r step) count.  score = exp(score - max'), the others 0, where max'[m]
+	 * is the larger of max and the row's largest; shrink[m] = exp(max - max') is what sums and outputs
+	 * of earlier steps have to be multiplied by; sum = sum shrink + the row's sum (order as above).
+	 * A row of which nothing counts leaves max and sum, and its shrink is 1.  exp of less than
+	 * -87 is 0.  width is a multiple of 16; max begins as -inf, sum as 0.
+	 */
+	void		(*softmax_rows) (float *score, size_t lds, int m, int width, int seen, int step, float *max,
+								 float *sum, float *shrink);
+
+	/* y[n, m] = x[m, n] transposed, rounded to a float type as by narrow */
+	void		(*transpose) (const float *x, size_t ldx, int m, int n, kern_dtype yt, void *y, size_t ldy);
 } kern_table;
 
 typedef enum kern_level

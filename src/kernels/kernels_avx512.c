@@ -17,7 +17,7 @@
 #define NR 4
 #define GEMV_NR 8
 #define PANEL_MR 6
-#define NN_MR 6
+#define NN_SUMS 24
 #define NN_NV 4
 
 INLINE vf

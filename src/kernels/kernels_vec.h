@@ -21,8 +21,8 @@
  *		weighted_pixels(p, w, n)	only with HAVE_WEIGHTED_PIXELS: one pixel of weigh_pixels, red in
  *							the lowest byte, then green and blue
  *
- * and the block sizes MR, NR, GEMV_NR (gemm_nt) and NN_MR, NN_NV (gemm_nn), as many
- * accumulators as the registers hold.
+ * and the block sizes MR, NR, GEMV_NR (gemm_nt), as many accumulators as the registers hold, and
+ * NN_SUMS, their number, and NN_NV, the registers of a strip at most (gemm_nn).
  */
 #ifndef KERNELS_VEC_H
 #define KERNELS_VEC_H
