@@ -56,6 +56,7 @@ typedef struct attention_job
 	int			row0;			/* rows of the pass in these segments */
 	int			rows;
 	int			group;			/* heads of a task, absorbed */
+	bool		keys_only;		/* no queries, nobody attends */
 } attention_job;
 
 static int
@@ -374,7 +375,7 @@ finish_rows_task(void *ud, int block, int worker)
 		{
 			float	   *row = kv + (size_t) i * job->kv->row;
 
-			for (int h = 0; h < c->heads; h++)
+			for (int h = 0; h < c->heads && !job->keys_only; h++)
 				rotate(job, q + (size_t) (i * c->heads + h) * qk + (c->mla ? c->nope : 0), position + i, c->mla);
 			if (c->mla)
 				finish_latent(job, seg, row, position + i);
@@ -422,12 +423,27 @@ attend(attention_job *job, bool absorbed)
 	job->row0 = job->segments[0].row0;
 	job->group = dsv_min(dsv_ceil_div(c->heads, ctx->threads), LATENT_HEADS);
 	dsv_parallel(ctx, blocks, row_work * job->rows, finish_rows_task, job);
+	if (job->keys_only)
+		return;
 	if (!c->mla)
 		dsv_parallel(ctx, c->heads * blocks, work, mha_task, job);
 	else if (absorbed)
 		dsv_parallel(ctx, dsv_ceil_div(c->heads, job->group), work * 4, absorbed_task, job);
 	else
 		dsv_parallel(ctx, c->heads * job->nsegments, work, expanded_task, job);
+}
+
+/* Keys and values alone */
+static void
+project_keys(const dsv_compute *ctx, const dsv_language_config *c, const dsv_layer *l, int rows, int kv_row,
+			 const dsv_language_scratch *s, int hidden)
+{
+	if (c->mla)
+		dsv_linear_run(ctx, &l->kv_a, s->h, hidden, rows, s->kv, kv_row, DSV_STORE, false);
+	else
+		dsv_linear_run_each(ctx, (const dsv_linear *const[]) {&l->k, &l->v}, 2, s->h, hidden, rows,
+							(float *const[]) {s->kv, s->kv + (size_t) c->kv_heads * c->head_dim},
+							(const size_t[]) {kv_row, kv_row});
 }
 
 static void
@@ -453,22 +469,42 @@ project(const dsv_compute *ctx, const dsv_language_config *c, const dsv_layer *l
 							(const size_t[]) {ldq, kv_row, kv_row});
 }
 
+static void
+attend_all(attention_job *job, const dsv_pass *pass)
+{
+	for (int i = 0; i < pass->nsegments; i += job->nsegments)
+	{
+		job->segments = &pass->segments[i];
+		job->nsegments = segments_together(pass, i);
+		attend(job, pass->absorbed);
+	}
+}
+
+void
+dsv_attention_store(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *layer, int index,
+					dsv_kv *kv, dsv_rope rope, const dsv_pass *pass, const dsv_language_scratch *s)
+{
+	const dsv_language_config *c = &config->language;
+	attention_job job = {.ctx = ctx, .c = c, .layer = layer, .index = index, .kv = kv, .rope = rope, .s = s,
+	.keys_only = true};
+
+	dsv_rms_norm_rows(ctx, pass->x, c->hidden, pass->rows, c->hidden, layer->input_norm, c->rms_eps,
+					  s->h, c->hidden);
+	project_keys(ctx, c, layer, pass->rows, kv->row, s, c->hidden);
+	attend_all(&job, pass);
+}
+
 void
 dsv_attention_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *layer, int index,
 				  dsv_kv *kv, dsv_rope rope, const dsv_pass *pass, const dsv_language_scratch *s)
 {
 	const dsv_language_config *c = &config->language;
-	attention_job job = {ctx, c, layer, index, kv, rope, s};
+	attention_job job = {.ctx = ctx, .c = c, .layer = layer, .index = index, .kv = kv, .rope = rope, .s = s};
 
 	dsv_rms_norm_rows(ctx, pass->x, c->hidden, pass->rows, c->hidden, layer->input_norm, c->rms_eps,
 					  s->h, c->hidden);
 	project(ctx, c, layer, pass->rows, kv->row, s, c->hidden);
-	for (int i = 0; i < pass->nsegments; i += job.nsegments)
-	{
-		job.segments = &pass->segments[i];
-		job.nsegments = segments_together(pass, i);
-		attend(&job, pass->absorbed);
-	}
+	attend_all(&job, pass);
 	dsv_linear_run(ctx, &layer->o, s->o, (size_t) c->heads * c->v_dim, pass->rows, pass->x, c->hidden,
 				   DSV_ADD, false);
 }

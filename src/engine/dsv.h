@@ -627,6 +627,7 @@ typedef struct dsv_engine_options
 	bool		no_blas;		/* own kernels only; with AVX-512 they are used anyway */
 	void		(*trace) (void *ud, const dsv_trace_event *event);
 	void	   *trace_ud;
+	bool		trace_all_rows; /* have the last layer compute rows that nobody but the trace needs */
 } dsv_engine_options;
 
 /* Errors: NOMEM, INPUT. */

@@ -90,6 +90,22 @@ test_threads(void **state)
 	dsv_shutdown();
 }
 
+/* The last layer leaves out what nobody reads. */
+static void
+test_all_rows(void **state)
+{
+	for (int m = 0; m < 3; m++)
+	{
+		logits		few = run_prompt(models[m], (dsv_engine_options) {.threads = 2}, PROMPT);
+		logits		all = run_prompt(models[m], (dsv_engine_options) {.threads = 2, .trace_all_rows = true},
+									 PROMPT);
+
+		assert_same(few, all);
+		free(few.v);
+		free(all.v);
+	}
+}
+
 static void
 test_chunks(void **state)
 {
@@ -885,6 +901,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_all_rows),
 		cmocka_unit_test(test_chunks),
 		cmocka_unit_test(test_prefill_is_decodes),
 		cmocka_unit_test(test_absorbed_is_expanded),
