@@ -15,7 +15,7 @@
 #define MR 3
 #define NR 2
 #define GEMV_NR 4
-#define PANEL_MR 6
+#define PANEL_MR 4
 #define NN_SUMS 12
 #define NN_NV 3
 

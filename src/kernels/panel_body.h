@@ -9,9 +9,8 @@
  *		finish_nibbles(acc)	makes the sums out of what those have left
  *		PANEL_MR			rows of activations in a tile
  *
- * A tile is PANEL_MR rows times the VL weight rows that a register holds, PANEL_COLS registers of
- * them for one row: the weights of a group are unpacked once and met with each row's activations,
- * four columns broadcast at a time.
+ * A tile is PANEL_MR rows times a panel: the weights of a group are unpacked once and met with each
+ * row's activations, a few columns broadcast at a time.
  */
 
 /* Registers that a panel's rows take */
@@ -169,18 +168,22 @@ second_bytes(vi x)
 	return (vi) ((vs) x >> 8);
 }
 
-/* sum[mr][cols] of one group: integers of the weights at w, activations at a */
+/* sum[mr] of one group: integers of the weights at w, activations at a */
 INLINE void
 group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const char *a, size_t row_bytes,
-		   kern_act act, int mr, int cols)
+		   kern_act act, int mr)
 {
 	/* 64 bytes of the panel hold one quad of columns, or two */
-	for (int s = 0; s < (wt == KERN_Q8 ? 8 : 4); s++, w += KERN_PANEL * 4)
+	const int	steps = wt == KERN_Q8 ? 8 : 4;
+
+	/* all steps in a row would have the compiler load what no register is left for */
+#pragma GCC unroll 1
+	for (int s = 0; s < steps; s++, w += KERN_PANEL * 4)
 	{
 		vi			part[4][PANEL_COLS];	/* what meets one broadcast each */
 		int			parts = (act == KERN_ACT_I16 ? 2 : 1) * (wt == KERN_Q8 ? 1 : 2);
 
-		for (int j = 0; j < cols; j++)
+		for (int j = 0; j < PANEL_COLS; j++)
 		{
 			vi			x = load_ints(w + j * VL * 4);
 
@@ -211,7 +214,7 @@ group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const cha
 			{
 				vi			av = splat_bytes(a + i * row_bytes + (s * parts + p) * 4);
 
-				for (int j = 0; j < cols; j++)
+				for (int j = 0; j < PANEL_COLS; j++)
 					sum[i][j] = act == KERN_ACT_I16 ? dot2(sum[i][j], part[p][j], av) :
 						wt == KERN_Q8 ? dot4(sum[i][j], part[p][j], av) :
 						dot4_nibbles(sum[i][j], part[p][j], av);
@@ -219,18 +222,17 @@ group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const cha
 	}
 }
 
-/* C[m0 .., n0 ..] of `mr` rows and the `cols` registers of a panel from row n0 on; w points at the
- * first group's integers of the first of them.  wt, act, mr, cols are constants wherever this is inlined. */
+/* C[m0 .., n0 ..] of `mr` rows and the panel at w; wt, act and mr are constants wherever this is
+ * inlined. */
 INLINE void
-tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int n0, int cols, kern_dtype wt,
-		   kern_act act)
+tile_panel(const panel_product *g, int m0, int mr, const char *w, int n0, kern_dtype wt, kern_act act)
 {
 	const char *a = g->a + (size_t) m0 * g->row_bytes;
 	vf			acc[PANEL_MR][PANEL_COLS];
 
 #pragma GCC unroll 8
 	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < cols; j++)
+		for (int j = 0; j < PANEL_COLS; j++)
 			acc[i][j] = splat(0.0f);
 	for (int group = 0; group < g->groups; group++)
 	{
@@ -239,12 +241,12 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 
 #pragma GCC unroll 8
 		for (int i = 0; i < mr; i++)
-			for (int j = 0; j < cols; j++)
+			for (int j = 0; j < PANEL_COLS; j++)
 				sum[i][j] = (vi) {};
-		group_sums(sum, w + lane * 4, wt, a, g->row_bytes, act, mr, cols);
-		for (int j = 0; j < cols; j++)
+		group_sums(sum, w, wt, a, g->row_bytes, act, mr);
+		for (int j = 0; j < PANEL_COLS; j++)
 			scale[j] = (vf) (widen16(load16((const uint16_t *) (const void *) (w + kern_block_integers(wt)) +
-											lane + j * VL)) << 16);
+											j * VL)) << 16);
 #pragma GCC unroll 8
 		for (int i = 0; i < mr; i++)
 		{
@@ -252,7 +254,7 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 			vf			by = (vf) splat_bytes(record + KERN_ACT_SCALE(act));
 			vi			eights = splat_bytes(record + KERN_ACT_SCALE(act) + 4) << 3;
 
-			for (int j = 0; j < cols; j++)
+			for (int j = 0; j < PANEL_COLS; j++)
 			{
 				vi			s = sum[i][j];
 
@@ -266,7 +268,7 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 	}
 #pragma GCC unroll 8
 	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < cols; j++)
+		for (int j = 0; j < PANEL_COLS; j++)
 		{
 			int			at = n0 + j * VL;
 			int			left = g->n - at;
@@ -276,17 +278,6 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 				acc[i][j] += load_some(g->bias, KERN_F32, at, left);
 			store_some(c, acc[i][j], left);
 		}
-}
-
-/* mr rows times a panel */
-INLINE void
-rows_panel(const panel_product *g, int m0, int mr, const char *panel, int n0, kern_dtype wt, kern_act act)
-{
-	if (mr == 1)
-		tile_panel(g, m0, 1, panel, 0, n0, PANEL_COLS, wt, act);
-	else
-		for (int lane = 0; lane < KERN_PANEL && n0 + lane < g->n; lane += VL)
-			tile_panel(g, m0, mr, panel, lane, n0 + lane, 1, wt, act);
 }
 
 _Static_assert(PANEL_MR == 4 || PANEL_MR == 6, "gemm_panels handles remainders of 1 to 5 rows");
@@ -302,25 +293,25 @@ gemm_panels(const panel_product *g, const char *w, int m, kern_dtype wt, kern_ac
 		int			m0 = 0;
 
 		for (; m0 + PANEL_MR <= m; m0 += PANEL_MR)
-			rows_panel(g, m0, PANEL_MR, w, n0, wt, act);
+			tile_panel(g, m0, PANEL_MR, w, n0, wt, act);
 		switch (m - m0)
 		{
 #if PANEL_MR > 4
 			case 5:
-				rows_panel(g, m0, 5, w, n0, wt, act);
+				tile_panel(g, m0, 5, w, n0, wt, act);
 				break;
 			case 4:
-				rows_panel(g, m0, 4, w, n0, wt, act);
+				tile_panel(g, m0, 4, w, n0, wt, act);
 				break;
 #endif
 			case 3:
-				rows_panel(g, m0, 3, w, n0, wt, act);
+				tile_panel(g, m0, 3, w, n0, wt, act);
 				break;
 			case 2:
-				rows_panel(g, m0, 2, w, n0, wt, act);
+				tile_panel(g, m0, 2, w, n0, wt, act);
 				break;
 			case 1:
-				rows_panel(g, m0, 1, w, n0, wt, act);
+				tile_panel(g, m0, 1, w, n0, wt, act);
 				break;
 		}
 	}
