@@ -101,6 +101,16 @@ double		bench_image(dsv_engine *engine, const dsv_bytes *image);
 
 /* ---- the command's state ---- */
 
+/* What this machine can do with the model */
+typedef struct bench_machine
+{
+	double		bandwidth;		/* bytes a second; 0 = the weights stay in the cache */
+	const limits_instruction *tower;	/* what tower and language model compute with */
+	const limits_instruction *language;
+	double		tower_peak;		/* operations a second */
+	double		language_peak;
+} bench_machine;
+
 typedef struct bench
 {
 	dsv_model  *model;
@@ -110,11 +120,18 @@ typedef struct bench
 	int			runs;
 	int			together;		/* sequences that decode together */
 	dsv_bytes	image;			/* of the first question */
+	bench_machine machine;
 	bench_rows	rows;
 } bench;
 
-/* Rows of the machine and of the figures; of how they grow */
+/* Rows of the machine and of the figures; fills b->machine.  Then those of how the figures grow. */
 void		bench_figures(bench *b);
 void		bench_growth(bench *b);
+
+/* Milliseconds at the machine's limit: so many tiles in tower and projector; a prompt, whose weights
+ * have to be read and whose operations have to be done; so many tokens decoded one by one (0 = no limit). */
+double		bench_tower_limit(const bench *b, int tiles);
+double		bench_prefill_limit(const bench *b, int tokens);
+double		bench_decode_limit(const bench *b, int tokens);
 
 #endif

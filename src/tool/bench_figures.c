@@ -8,32 +8,44 @@
 #include "../engine/engine.h"
 #include "bench.h"
 
-#define PROMPT_TOKENS 451		/* an image of one tile, and a question */
+#define IMAGE_TOKENS 421			/* of one tile, in the published models */
+#define QUESTION_TOKENS 30
 #define IMAGE_WIDTH 4000		/* 12 megapixels */
 #define IMAGE_HEIGHT 3000
 
-/* What the figures of the model are compared with */
-typedef struct machine
-{
-	double		bandwidth;		/* bytes a second; 0 = the weights stay in the cache */
-	const limits_instruction *tower;	/* what tower and language model compute with */
-	const limits_instruction *language;
-	double		tower_peak;		/* operations a second */
-	double		language_peak;
-} machine;
+/* ---- limits ---- */
 
-static double
-larger(double a, double b)
+double
+bench_tower_limit(const bench *b, int tiles)
 {
-	return a > b ? a : b;
+	return tiles * bench_tile_operations(b->model) / b->machine.tower_peak * 1e3;
+}
+
+double
+bench_prefill_limit(const bench *b, int tokens)
+{
+	const bench_machine *m = &b->machine;
+	double		read = m->bandwidth > 0 ? bench_weight_bytes(b->model, tokens) / m->bandwidth * 1e3 : 0;
+	double		compute = bench_prefill_operations(b->model, tokens) / m->language_peak * 1e3;
+
+	return read > compute ? read : compute;
+}
+
+double
+bench_decode_limit(const bench *b, int tokens)
+{
+	double		bandwidth = b->machine.bandwidth;
+
+	return bandwidth > 0 ? tokens * bench_weight_bytes(b->model, 1) / bandwidth * 1e3 : 0;
 }
 
 /* ---- the machine ---- */
 
 /* After a request, since the engine then knows whether BLAS runs its tiles */
 static void
-choose_instructions(const bench *b, machine *m)
+choose_instructions(bench *b)
 {
+	bench_machine *m = &b->machine;
 	bool		bf16 = b->engine->compute.bf16;
 
 	m->tower = b->engine->compute.blas ? bench_blas_instruction() : bench_instruction(bf16, false);
@@ -41,8 +53,10 @@ choose_instructions(const bench *b, machine *m)
 }
 
 static void
-measure_peaks(bench *b, machine *m, int threads)
+measure_peaks(bench *b, int threads)
 {
+	bench_machine *m = &b->machine;
+
 	for (int i = 0; limits_instruction_at(i) != NULL; i++)
 	{
 		const limits_instruction *instruction = limits_instruction_at(i);
@@ -63,14 +77,14 @@ measure_peaks(bench *b, machine *m, int threads)
 }
 
 static void
-measure_machine(bench *b, machine *m, int threads)
+measure_machine(bench *b, int threads)
 {
-	bool		cached = bench_weight_bytes(b->model, PROMPT_TOKENS) <= limits_cache_bytes();
+	bool		cached = bench_weight_bytes(b->model, IMAGE_TOKENS) <= limits_cache_bytes();
 	double		bandwidth = limits_read_bandwidth(threads);
 
 	bench_add(&b->rows, (bench_row) {"read_bandwidth", threads, "GB/s", bandwidth / 1e9});
-	m->bandwidth = cached ? 0 : bandwidth;
-	measure_peaks(b, m, threads);
+	b->machine.bandwidth = cached ? 0 : bandwidth;
+	measure_peaks(b, threads);
 }
 
 /* Processes that want a processor, before this one does: a machine that is not idle has other
@@ -102,14 +116,15 @@ decode_seconds(bench *b, int n)
 }
 
 static void
-decode_rows(bench *b, const machine *m)
+decode_rows(bench *b)
 {
+	double		bandwidth = b->machine.bandwidth;
 	double		bytes = bench_weight_bytes(b->model, 1);
 	double		one = 1 / decode_seconds(b, 1);
 
 	bench_add(&b->rows, (bench_row) {"weights_per_token", 1, "MB", bytes / 1e6});
-	bench_add(&b->rows, (bench_row) {"decode", 1, "tokens/s", one, m->bandwidth / bytes});
-	bench_add(&b->rows, (bench_row) {"decode_read", 1, "GB/s", one * bytes / 1e9, m->bandwidth / 1e9});
+	bench_add(&b->rows, (bench_row) {"decode", 1, "tokens/s", one, bandwidth / bytes});
+	bench_add(&b->rows, (bench_row) {"decode_read", 1, "GB/s", one * bytes / 1e9, bandwidth / 1e9});
 	if (b->together > 1)
 	{
 		int			n = b->together;
@@ -123,29 +138,14 @@ decode_rows(bench *b, const machine *m)
 
 /* ---- prompts ---- */
 
-/* Milliseconds in which the weights can be read once, or a number of passes over them made */
-static double
-read_limit(const bench *b, const machine *m, int tokens, int passes)
-{
-	return m->bandwidth > 0 ? passes * bench_weight_bytes(b->model, tokens) / m->bandwidth * 1e3 : 0;
-}
-
-/* Milliseconds that a prompt's weights need to be read or its operations to be done, whichever takes longer */
-static double
-prefill_limit(const bench *b, const machine *m, int tokens)
-{
-	return larger(read_limit(b, m, tokens, 1), bench_prefill_operations(b->model, tokens) / m->language_peak * 1e3);
-}
-
 static void
-prefill_row(bench *b, const machine *m)
+prefill_row(bench *b, int tokens)
 {
 	double		ms[BENCH_MAX_RUNS];
 
 	for (int i = 0; i < b->runs; i++)
-		ms[i] = bench_prefill(b->engine, PROMPT_TOKENS);
-	bench_add(&b->rows, (bench_row) {"prefill", PROMPT_TOKENS, "ms", tool_median(ms, b->runs),
-			  prefill_limit(b, m, PROMPT_TOKENS)});
+		ms[i] = bench_prefill(b->engine, tokens);
+	bench_add(&b->rows, (bench_row) {"prefill", tokens, "ms", tool_median(ms, b->runs), bench_prefill_limit(b, tokens)});
 }
 
 /* ---- questions ---- */
@@ -161,17 +161,16 @@ ask_second(bench *b, int i)
 }
 
 static void
-question_rows(bench *b, const machine *m)
+question_rows(bench *b)
 {
 	double		first[BENCH_MAX_RUNS];
 	double		vision[BENCH_MAX_RUNS];
 	double		next[BENCH_MAX_RUNS];
 	double		second[BENCH_MAX_RUNS];
-	double		tower = bench_tile_operations(b->model);
-	double		tower_limit;
 	double		first_ms;
 	double		second_ms;
 	double		vision_ms;
+	double		tower_limit;
 	dsv_usage	usage = {0};
 
 	for (int i = 0; i < b->runs; i++)
@@ -187,14 +186,14 @@ question_rows(bench *b, const machine *m)
 	first_ms = tool_median(first, b->runs);
 	second_ms = tool_median(second, b->runs);
 	vision_ms = tool_median(vision, b->runs);
-	tower *= usage.tiles;
-	tower_limit = tower / m->tower_peak * 1e3;
-	bench_add(&b->rows, (bench_row) {"tower", usage.tiles, "Gop/s", tower / vision_ms / 1e6, m->tower_peak / 1e9});
+	tower_limit = bench_tower_limit(b, usage.tiles);
+	bench_add(&b->rows, (bench_row) {"tower", usage.tiles, "Gop/s",
+			  usage.tiles * bench_tile_operations(b->model) / vision_ms / 1e6, b->machine.tower_peak / 1e9});
 	bench_add(&b->rows, (bench_row) {"tower_time", usage.tiles, "ms", vision_ms, tower_limit});
 	bench_add(&b->rows, (bench_row) {"first_token", usage.prompt_tokens, "ms", first_ms,
-			  tower_limit + prefill_limit(b, m, usage.prompt_tokens)});
+			  tower_limit + bench_prefill_limit(b, usage.prompt_tokens)});
 	bench_add(&b->rows, (bench_row) {"next_tokens", b->tokens, "ms", tool_median(next, b->runs),
-			  read_limit(b, m, 1, b->tokens)});
+			  bench_decode_limit(b, b->tokens)});
 	bench_add(&b->rows, (bench_row) {"second_question", usage.prompt_tokens, "ms", second_ms});
 	bench_add(&b->rows, (bench_row) {"second_to_first", usage.prompt_tokens, "times", second_ms / first_ms});
 }
@@ -216,17 +215,16 @@ image_row(bench *b)
 void
 bench_figures(bench *b)
 {
-	machine		m = {0};
-
 	load_row(b);
 	/* not counted: reads the weights, and leaves the image for the second questions */
 	bench_ask(b->engine, &b->image, BENCH_QUESTION, 1, true);
-	choose_instructions(b, &m);
+	choose_instructions(b);
 	if (b->threads > 1)
-		measure_machine(b, &m, 1);
-	measure_machine(b, &m, b->threads);
-	decode_rows(b, &m);
-	prefill_row(b, &m);
-	question_rows(b, &m);
+		measure_machine(b, 1);
+	measure_machine(b, b->threads);
+	decode_rows(b);
+	prefill_row(b, IMAGE_TOKENS);
+	prefill_row(b, IMAGE_TOKENS + QUESTION_TOKENS);
+	question_rows(b);
 	image_row(b);
 }

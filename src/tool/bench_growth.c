@@ -17,6 +17,7 @@ grow_tiles(bench *b)
 		double		vision[BENCH_MAX_RUNS];
 		dsv_bytes	image;
 		int			tiles = 0;
+		int			prompt = 0;
 
 		if (grids[g].w * grids[g].h > b->model->info.max_tiles)
 			break;
@@ -28,9 +29,12 @@ grow_tiles(bench *b)
 			first[i] = t.first;
 			vision[i] = t.vision;
 			tiles = t.usage.tiles;
+			prompt = t.usage.prompt_tokens;
 		}
-		bench_add(&b->rows, (bench_row) {"growth_tower", tiles, "ms", tool_median(vision, b->runs)});
-		bench_add(&b->rows, (bench_row) {"growth_first_token", tiles, "ms", tool_median(first, b->runs)});
+		bench_add(&b->rows, (bench_row) {"growth_tower", tiles, "ms", tool_median(vision, b->runs),
+				  bench_tower_limit(b, tiles)});
+		bench_add(&b->rows, (bench_row) {"growth_first_token", tiles, "ms", tool_median(first, b->runs),
+				  bench_tower_limit(b, tiles) + bench_prefill_limit(b, prompt)});
 		free((void *) image.data);
 	}
 }
@@ -47,7 +51,8 @@ grow_prompt(bench *b)
 
 		for (int i = 0; i < b->runs; i++)
 			ms[i] = bench_prefill(b->engine, tokens[k]);
-		bench_add(&b->rows, (bench_row) {"growth_prefill", tokens[k], "ms", tool_median(ms, b->runs)});
+		bench_add(&b->rows, (bench_row) {"growth_prefill", tokens[k], "ms", tool_median(ms, b->runs),
+				  bench_prefill_limit(b, tokens[k])});
 	}
 }
 
@@ -69,7 +74,7 @@ grow_answer(bench *b)
 
 		sum += ms[i];
 		if (tokens >= 16 && (tokens & (tokens - 1)) == 0)
-			bench_add(&b->rows, (bench_row) {"growth_decode", tokens, "ms", sum});
+			bench_add(&b->rows, (bench_row) {"growth_decode", tokens, "ms", sum, bench_decode_limit(b, tokens)});
 	}
 }
 
