@@ -52,11 +52,15 @@ tool_bench(const tool_command *command, int argc, char **argv)
 	};
 	dsv_engine_options engine_options;
 	const dsv_model_info *info;
+	FILE	   *csv = NULL;
 	int			n;
 
 	run.model = NULL;
 	n = tool_parse(command, options, argc, argv, 1, 2);
 	check_options(command, &b, &o);
+	bench_check_levels();
+	if (o.csv != NULL)
+		csv = bench_open_csv(o.csv);
 	engine_options = tool_engine_options(&o.setup);
 	b.model = tool_open_model(argv[0]);
 	b.engine = tool_create_engine(b.model, &engine_options);
@@ -73,8 +77,8 @@ tool_bench(const tool_command *command, int argc, char **argv)
 	bench_figures(&b);
 	if (o.growth)
 		bench_growth(&b);
-	if (o.csv != NULL)
-		bench_write_csv(&b.rows, &run, o.csv);
+	if (csv != NULL)
+		bench_write_csv(csv, &b.rows, &run);
 	free((void *) b.image.data);
 	dsv_engine_destroy(b.engine);
 	dsv_model_close(b.model);

@@ -45,9 +45,10 @@ typedef struct bench_rows
 /* Keeps a row and prints it at once. */
 void		bench_add(bench_rows *rows, bench_row row);
 
-/* Appends the rows to a file of comma-separated values, with a first line of names when the file
- * is new or empty. */
-void		bench_write_csv(const bench_rows *rows, const bench_run *run, const char *path);
+/* A file of comma-separated values to append to, with a first line of names when it is new or
+ * empty; then its rows, and its end. */
+FILE	   *bench_open_csv(const char *path);
+void		bench_write_csv(FILE *csv, const bench_rows *rows, const bench_run *run);
 
 /* Name of the processor */
 void		bench_cpu_name(char *buf, size_t size);
@@ -63,6 +64,9 @@ double		bench_prefill_operations(const dsv_model *model, int rows);
 
 /* The same of a tile in tower and projector */
 double		bench_tile_operations(const dsv_model *model);
+
+/* Fails when some processor level has no row in the table behind the next function. */
+void		bench_check_levels(void);
 
 /* What products with float weights (rounded to bf16 or not) and with quantised weights run on, at
  * the processor level in use */

@@ -53,8 +53,8 @@ write_row(FILE *f, const bench_row *row, const bench_run *run)
 	fputs(",dsvl2\n", f);
 }
 
-void
-bench_write_csv(const bench_rows *rows, const bench_run *run, const char *path)
+FILE *
+bench_open_csv(const char *path)
 {
 	FILE	   *f = fopen(path, "a");
 
@@ -62,10 +62,16 @@ bench_write_csv(const bench_rows *rows, const bench_run *run, const char *path)
 		tool_fail("could not open \"%s\": %s", path, strerror(errno));
 	if (ftell(f) == 0)
 		fputs("figure,at,unit,value,limit,ratio,model,quant,threads,level,cpu,engine\n", f);
+	return f;
+}
+
+void
+bench_write_csv(FILE *f, const bench_rows *rows, const bench_run *run)
+{
 	for (int i = 0; i < rows->n; i++)
 		write_row(f, &rows->row[i], run);
 	if (ferror(f) || fclose(f) != 0)
-		tool_fail("could not write \"%s\": %s", path, strerror(errno));
+		tool_fail("could not write the rows: %s", strerror(errno));
 }
 
 void

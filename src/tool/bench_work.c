@@ -107,8 +107,6 @@ bench_tile_operations(const dsv_model *model)
 
 /* ---- instructions ---- */
 
-/* By the name of a processor level.  A level that is missing here would have no limit, so the
- * command refuses to run until it has a row. */
 static const struct
 {
 	const char *level;
@@ -123,16 +121,38 @@ static const struct
 
 #define NLEVELS ((int) (sizeof(levels) / sizeof(levels[0])))
 
+/* Row of a level; -1 = none */
+static int
+find_level(const char *name)
+{
+	int			i = NLEVELS - 1;
+
+	while (i >= 0 && strcmp(levels[i].level, name) != 0)
+		i--;
+	return i;
+}
+
+/* Of every level and not only of this machine's: whoever adds one hears of it on any machine. */
+void
+bench_check_levels(void)
+{
+	for (int level = DSV_CPU_GENERIC; ; level++)
+	{
+		const char *name = dsv_cpu_level_name((dsv_cpu_level) level);
+
+		if (strcmp(name, "unknown") == 0)
+			return;
+		if (find_level(name) < 0)
+			tool_fail("bench_work.c does not say what level \"%s\" computes with", name);
+	}
+}
+
 const limits_instruction *
 bench_instruction(bool bf16, bool quantised)
 {
-	const char *level = dsv_cpu_level_name(dsv_cpu_current());
+	int			i = find_level(dsv_cpu_level_name(dsv_cpu_current()));
 
-	for (int i = 0; i < NLEVELS; i++)
-		if (strcmp(levels[i].level, level) == 0)
-			return limits_instruction_named(quantised ? levels[i].quantised :
-											bf16 ? levels[i].bf16 : levels[i].fp32);
-	tool_fail("bench_work.c does not say what level \"%s\" computes with", level);
+	return limits_instruction_named(quantised ? levels[i].quantised : bf16 ? levels[i].bf16 : levels[i].fp32);
 }
 
 const limits_instruction *

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE				/* MAP_ANONYMOUS, madvise, pthread_setaffinity_np */
 #endif
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 
 /* ---- a team: every thread does a slice of the same work at the same time ---- */
 
+#define BUDGET_MS 4000
+
 typedef void (*slice_fn) (void *ud, int thread, int slice);
 
 typedef struct team
@@ -25,7 +28,9 @@ typedef struct team
 	slice_fn	slice;
 	void	   *ud;
 	int			nthreads;
-	int			nslices;
+	int			nslices;		/* at most */
+	double		deadline;		/* none begins after it */
+	bool		late;
 	pthread_barrier_t barrier;
 	double		start[DSV_POOL_MAX];	/* of the present slice, ms */
 	double		end[DSV_POOL_MAX];
@@ -59,21 +64,25 @@ member_main(void *arg)
 	const member *m = arg;
 	team	   *t = m->of;
 
-	for (int i = 0; i < t->nslices; i++)
+	for (int i = 0; i < t->nslices && !t->late; i++)
 	{
 		pthread_barrier_wait(&t->barrier);
 		t->start[m->thread] = tool_now_ms();
 		t->slice(t->ud, m->thread, i);
 		t->end[m->thread] = tool_now_ms();
 		pthread_barrier_wait(&t->barrier);
-		if (m->thread == 0 && (i == 0 || slice_ms(t) < t->best))
-			t->best = slice_ms(t);
+		if (m->thread == 0)
+		{
+			t->best = i == 0 || slice_ms(t) < t->best ? slice_ms(t) : t->best;
+			t->late = tool_now_ms() > t->deadline;
+		}
+		/* nobody goes on before that is known */
+		pthread_barrier_wait(&t->barrier);
 	}
 	return NULL;
 }
 
-/* Each thread on a processor of its own: woken together on a busy machine, they would else take
- * turns on one. */
+/* Each thread on a processor of its own: on a busy machine they would else take turns on one. */
 static void
 pin(pthread_t thread, int i)
 {
@@ -92,12 +101,13 @@ pin(pthread_t thread, int i)
 #endif
 }
 
-/* Milliseconds of the shortest of nslices.  Threads of their own and not the pool's: there one
- * thread may take another's task, here each must have its own. */
+/* Milliseconds of the shortest of nslices, or of as many as a busy machine has done in `budget`.
+ * Threads of their own and not the pool's: there one thread may take another's task, here each must
+ * have its own. */
 static double
-best_slice(int threads, int nslices, slice_fn slice, void *ud)
+best_slice(int threads, int nslices, double budget, slice_fn slice, void *ud)
 {
-	team		t = {slice, ud, threads, nslices};
+	team		t = {slice, ud, threads, nslices, tool_now_ms() + budget};
 	member		members[DSV_POOL_MAX];
 
 	pthread_barrier_init(&t.barrier, NULL, (unsigned) threads);
@@ -140,9 +150,9 @@ limits_peak(const limits_instruction *instruction, int threads)
 	peak_job	job = {instruction, 100};
 	double		ms;
 
-	while (best_slice(1, CALIBRATION_SLICES, peak_slice, &job) < PEAK_SLICE_MS)
+	while (best_slice(1, CALIBRATION_SLICES, BUDGET_MS, peak_slice, &job) < PEAK_SLICE_MS)
 		job.rounds *= 2;
-	ms = best_slice(threads, PEAK_SLICES, peak_slice, &job);
+	ms = best_slice(threads, PEAK_SLICES, BUDGET_MS, peak_slice, &job);
 	return instruction->operations * instruction->steps * job.rounds * threads / ms * 1e3;
 }
 
@@ -275,7 +285,7 @@ limits_read_bandwidth(int threads)
 #ifdef MADV_HUGEPAGE
 	madvise(job.data, bytes, MADV_HUGEPAGE);
 #endif
-	best_slice(threads, job.pieces, fill_slice, &job);
+	best_slice(threads, job.pieces, INFINITY, fill_slice, &job);
 	for (job.streams = 1; job.streams <= MAX_STREAMS; job.streams *= 2)
 	{
 		double		rate;
@@ -283,7 +293,7 @@ limits_read_bandwidth(int threads)
 		/* an odd number of lines: streams that lie a power of two apart meet in one set of the caches */
 		job.stride = ((PIECE_BYTES / job.streams / sizeof(line) - 1) | 1) * sizeof(line);
 		rate = (double) job.stride * job.streams * threads /
-			best_slice(threads, job.pieces * PASSES, read_slice, &job) * 1e3;
+			best_slice(threads, job.pieces * PASSES, BUDGET_MS, read_slice, &job) * 1e3;
 		best = rate > best ? rate : best;
 	}
 	munmap(job.data, bytes);
