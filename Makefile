@@ -143,7 +143,7 @@ BENCH_ALSO =
 
 .PHONY: bench bench-doc check-bench
 bench: build/dsvl2
-	bench/run --models '$(BENCH_MODELS)' --dir '$(BENCH_DIR)' $(if $(BENCH_TINY),--tiny '$(BENCH_TINY)') \
+	PG_CONFIG='$(PG_CONFIG)' bench/run --models '$(BENCH_MODELS)' --dir '$(BENCH_DIR)' $(if $(BENCH_TINY),--tiny '$(BENCH_TINY)') \
 		$(if $(BENCH_ALSO),--also '$(BENCH_ALSO)') $(BENCH_OPTIONS)
 	bench/report '$(BENCH_DIR)/bench.csv' '$(BENCH_DIR)'
 	@cat '$(BENCH_DIR)/bench.md'

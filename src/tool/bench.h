@@ -17,7 +17,7 @@
 typedef struct bench_row
 {
 	char		figure[32];		/* "decode"; doc/SPEED.md says what each is */
-	int64_t		at;				/* how many: threads, sequences, tokens, tiles or pixels, as the figure says */
+	int64_t		at;				/* how many of what the figure counts: threads, tokens, tiles ... */
 	const char *unit;
 	double		value;
 	double		limit;			/* in the same unit; 0 = none */

@@ -145,7 +145,8 @@ prefill_row(bench *b, int tokens)
 
 	for (int i = 0; i < b->runs; i++)
 		ms[i] = bench_prefill(b->engine, tokens);
-	bench_add(&b->rows, (bench_row) {"prefill", tokens, "ms", tool_median(ms, b->runs), bench_prefill_limit(b, tokens)});
+	bench_add(&b->rows, (bench_row) {"prefill", tokens, "ms", tool_median(ms, b->runs),
+			  bench_prefill_limit(b, tokens)});
 }
 
 /* ---- questions ---- */
@@ -208,7 +209,8 @@ image_row(bench *b)
 
 	for (int i = 0; i < b->runs; i++)
 		ms[i] = bench_image(b->engine, &image);
-	bench_add(&b->rows, (bench_row) {"image", (int64_t) IMAGE_WIDTH * IMAGE_HEIGHT, "ms", tool_median(ms, b->runs)});
+	bench_add(&b->rows, (bench_row) {"image", (int64_t) IMAGE_WIDTH * IMAGE_HEIGHT, "ms",
+			  tool_median(ms, b->runs)});
 	free((void *) image.data);
 }
 

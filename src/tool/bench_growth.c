@@ -74,7 +74,8 @@ grow_answer(bench *b)
 
 		sum += ms[i];
 		if (tokens >= 16 && (tokens & (tokens - 1)) == 0)
-			bench_add(&b->rows, (bench_row) {"growth_decode", tokens, "ms", sum, bench_decode_limit(b, tokens)});
+			bench_add(&b->rows, (bench_row) {"growth_decode", tokens, "ms", sum,
+					  bench_decode_limit(b, tokens)});
 	}
 }
 
