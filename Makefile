@@ -6,6 +6,7 @@
 #	make check-unit      engine and kernels, no server
 #	make check-golden    against the reference implementation's vectors
 #	make check-tap       servers made and thrown away by the tests
+#	make bench           every figure of doc/SPEED.md, beside the machine's limits; an hour and 40 GB of disk
 #
 # PG_CONFIG chooses the server; COPT=-Werror is what CI adds.
 
@@ -137,6 +138,31 @@ check-tap:
 # ten thousand rows through vl_map
 check-soak:
 	DSVL2_SOAK=1 scripts/run-tap test/t/009_jobs.pl
+
+# ---- speed ----
+
+# BENCH_MODELS: of nano,tiny,small,base.  BENCH_TINY: a folder with Tiny's weights, else random ones are made.
+# BENCH_OPTIONS: of bench/run (--runs, --tokens, --threads, --precision).  BENCH_ALSO: a command that prints rows
+# of other engines.
+BENCH_MODELS = nano,tiny,small,base
+BENCH_DIR = build/bench
+BENCH_TINY =
+BENCH_OPTIONS =
+BENCH_ALSO =
+
+.PHONY: bench bench-doc check-bench
+bench: build/dsvl2
+	PG_CONFIG='$(PG_CONFIG)' bench/run --models '$(BENCH_MODELS)' --dir '$(BENCH_DIR)' $(if $(BENCH_TINY),--tiny '$(BENCH_TINY)') \
+		$(if $(BENCH_ALSO),--also '$(BENCH_ALSO)') $(BENCH_OPTIONS)
+	bench/report '$(BENCH_DIR)/bench.csv' '$(BENCH_DIR)'
+	@cat '$(BENCH_DIR)/bench.md'
+
+# what was measured last goes into doc/SPEED.md
+bench-doc:
+	bench/report --doc '$(BENCH_DIR)/bench.csv'
+
+check-bench: build/dsvl2
+	bench/check
 
 # ---- fuzz targets: the engine built anew by clang's libFuzzer with the sanitizers ----
 

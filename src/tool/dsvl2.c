@@ -10,7 +10,7 @@ static const tool_command commands[] = {
 	{"inspect", "MODEL", "what a model holds, and the memory it takes", tool_inspect},
 	{"run", "MODEL [IMAGE...] [PROMPT]", "one request, the answer to standard output", tool_run},
 	{"tokens", "MODEL TEXT|-", "the tokens of a text", tool_tokens},
-	{"bench", "MODEL [IMAGE]", "measures image, vision, prefill and decode", tool_bench},
+	{"bench", "MODEL [IMAGE]", "what a model costs, beside the limits of this machine", tool_bench},
 	{"pack", "DIR FILE", "makes one file of a model's folder", tool_pack},
 	{"verify", "FILE", "reads a packed model and compares its checksums", tool_verify},
 	{"compare", "MODEL MODEL INPUT...", "how far the answers of two models' weights are apart",
