@@ -317,21 +317,19 @@ project(const dsv_compute *ctx, const dsv_language_config *c, const dsv_layer *l
 
 	if (c->mla && c->q_rank > 0)
 	{
-		dsv_linear_run(ctx, &l->q_a, s->h, hidden, rows, s->q_low, c->q_rank, DSV_STORE, false);
+		dsv_linear_run_each(ctx, (const dsv_linear *const[]) {&l->q_a, &l->kv_a}, 2, s->h, hidden, rows,
+							(float *const[]) {s->q_low, s->kv}, (const size_t[]) {c->q_rank, kv_row});
 		dsv_rms_norm_rows(ctx, s->q_low, c->q_rank, rows, c->q_rank, l->q_a_norm, c->latent_eps,
 						  s->q_low, c->q_rank);
 		dsv_linear_run(ctx, &l->q_b, s->q_low, c->q_rank, rows, s->q, ldq, DSV_STORE, false);
 	}
+	else if (c->mla)
+		dsv_linear_run_each(ctx, (const dsv_linear *const[]) {&l->q, &l->kv_a}, 2, s->h, hidden, rows,
+							(float *const[]) {s->q, s->kv}, (const size_t[]) {ldq, kv_row});
 	else
-		dsv_linear_run(ctx, &l->q, s->h, hidden, rows, s->q, ldq, DSV_STORE, false);
-	if (c->mla)
-		dsv_linear_run(ctx, &l->kv_a, s->h, hidden, rows, s->kv, kv_row, DSV_STORE, false);
-	else
-	{
-		dsv_linear_run(ctx, &l->k, s->h, hidden, rows, s->kv, kv_row, DSV_STORE, false);
-		dsv_linear_run(ctx, &l->v, s->h, hidden, rows, s->kv + (size_t) c->kv_heads * c->head_dim, kv_row,
-					   DSV_STORE, false);
-	}
+		dsv_linear_run_each(ctx, (const dsv_linear *const[]) {&l->q, &l->k, &l->v}, 3, s->h, hidden, rows,
+							(float *const[]) {s->q, s->kv, s->kv + (size_t) c->kv_heads * c->head_dim},
+							(const size_t[]) {ldq, kv_row, kv_row});
 }
 
 void

@@ -20,8 +20,7 @@ typedef struct linear_job
 {
 	const dsv_compute *ctx;
 	const dsv_linear *linear;
-	const float *x;
-	size_t		ldx;
+	dsv_rows	x;
 	int			m;
 	float	   *y;
 	size_t		ldy;
@@ -95,9 +94,8 @@ linear_task(void *ud, int task, int worker)
 	float	   *block = job->epilogue == DSV_ADD ? dsv_worker_scratch(job->ctx, worker) : y;
 	size_t		ldb = job->epilogue == DSV_ADD ? (size_t) cols : job->ldy;
 
-	kern->gemm_nt(job->x + (size_t) r0 * job->ldx, job->ldx, dsv_matrix_row(w, c0), w->dtype,
-				  w->cols, job->linear->bias != NULL ? job->linear->bias + c0 : NULL,
-				  block, ldb, rows, cols, w->cols);
+	dsv_gemm(&job->x, r0, w, c0, job->linear->bias != NULL ? job->linear->bias + c0 : NULL, block, ldb,
+			 rows, cols);
 	finish(job, block, ldb, y, rows, cols);
 }
 
@@ -115,8 +113,8 @@ blas_task(void *ud, int task, int worker)
 	float	   *y = job->y + (size_t) r0 * job->ldy + c0;
 
 	kern->widen(dsv_matrix_row(w, c0), w->dtype, panel, (size_t) cols * w->cols);
-	dsv_blas_sgemm_nt(rows, cols, w->cols, job->x + (size_t) r0 * job->ldx, job->ldx,
-					  panel, w->cols, block, cols);
+	dsv_blas_sgemm_nt(rows, cols, w->cols, (const float *) (const void *) (job->x.data + r0 * job->x.bytes),
+					  job->x.bytes / sizeof(float), panel, w->cols, block, cols);
 	if (job->linear->bias != NULL)
 		for (int r = 0; r < rows; r++)
 			kern->add(job->linear->bias + c0, block + (size_t) r * cols, cols);
@@ -126,11 +124,11 @@ blas_task(void *ud, int task, int worker)
 			memcpy(y + (size_t) r * job->ldy, block + (size_t) r * cols, cols * sizeof(float));
 }
 
-void
-dsv_linear_run(const dsv_compute *ctx, const dsv_linear *linear, const float *x, size_t ldx, int m,
-			   float *y, size_t ldy, dsv_epilogue epilogue, bool fixed_rows)
+static void
+run_linear(const dsv_compute *ctx, const dsv_linear *linear, dsv_rows x, int m, float *y, size_t ldy,
+		   dsv_epilogue epilogue, bool fixed_rows)
 {
-	linear_job	job = {ctx, linear, x, ldx, m, y, ldy, epilogue, COLS, ROWS, 0};
+	linear_job	job = {ctx, linear, x, m, y, ldy, epilogue, COLS, ROWS, 0};
 	bool		blas = fixed_rows && ctx->blas && !ctx->bf16;
 	double		work = (double) m * linear->w.rows * linear->w.cols;
 
@@ -147,6 +145,64 @@ dsv_linear_run(const dsv_compute *ctx, const dsv_linear *linear, const float *x,
 	job.col_tasks = dsv_ceil_div(linear->w.rows, job.cols);
 	dsv_parallel(ctx, job.col_tasks * dsv_ceil_div(m, job.rows), work,
 				 blas ? blas_task : linear_task, &job);
+}
+
+void
+dsv_linear_run(const dsv_compute *ctx, const dsv_linear *linear, const float *x, size_t ldx, int m,
+			   float *y, size_t ldy, dsv_epilogue epilogue, bool fixed_rows)
+{
+	run_linear(ctx, linear, dsv_pack_rows(ctx, x, ldx, m, linear->w.cols, dsv_act(ctx, linear->w.dtype), 0),
+			   m, y, ldy, epilogue, fixed_rows);
+}
+
+void
+dsv_linear_run_each(const dsv_compute *ctx, const dsv_linear *const *linear, int n, const float *x,
+					size_t ldx, int m, float *const *y, const size_t *ldy)
+{
+	dsv_rows	rows = {KERN_ACT_F32};
+
+	for (int i = 0; i < n; i++)
+	{
+		kern_act	act = dsv_act(ctx, linear[i]->w.dtype);
+
+		if (i == 0 || act != rows.act)
+			rows = dsv_pack_rows(ctx, x, ldx, m, linear[i]->w.cols, act, 0);
+		run_linear(ctx, linear[i], rows, m, y[i], ldy[i], DSV_STORE, false);
+	}
+}
+
+/* ---- packing ---- */
+
+#define PACK_ROWS 16
+
+typedef struct pack_job
+{
+	const float *x;
+	size_t		ldx;
+	int			m;
+	int			k;
+	dsv_rows	to;
+} pack_job;
+
+static void
+pack_task(void *ud, int task, int worker)
+{
+	const pack_job *job = ud;
+	int			r = task * PACK_ROWS;
+
+	kern->pack(job->x + (size_t) r * job->ldx, job->ldx, dsv_min(PACK_ROWS, job->m - r), job->k, job->to.act,
+			   (char *) (uintptr_t) job->to.data + (size_t) r * job->to.bytes, job->to.bytes);
+}
+
+dsv_rows
+dsv_pack_rows(const dsv_compute *ctx, const float *x, size_t ldx, int m, int k, kern_act act, int place)
+{
+	pack_job	job = {x, ldx, m, k, {act, ctx->packed[place], kern_act_bytes(act, (size_t) k)}};
+
+	if (act == KERN_ACT_F32)
+		return (dsv_rows) {act, (const char *) x, ldx * sizeof(float)};
+	dsv_parallel(ctx, dsv_ceil_div(m, PACK_ROWS), 8.0 * m * k, pack_task, &job);
+	return job.to;
 }
 
 /* ---- norms ---- */

@@ -566,6 +566,13 @@ typedef enum dsv_precision
 	DSV_PRECISION_BF16,			/* activations rounded to bf16 before every product */
 } dsv_precision;
 
+/* What activations are made when they meet quantised weights */
+typedef enum dsv_activations
+{
+	DSV_ACTIVATIONS_INT16 = 0,
+	DSV_ACTIVATIONS_INT8,
+} dsv_activations;
+
 typedef enum dsv_mla_mode
 {
 	DSV_MLA_AUTO = 0,			/* expanded for prefill, absorbed for decode */
@@ -607,6 +614,7 @@ typedef struct dsv_engine_options
 	dsv_poll	poll;
 	int			threads;		/* 0 = one a processor, at most 16 */
 	dsv_precision precision;
+	dsv_activations activations;
 	dsv_mla_mode mla;
 	size_t		kv_memory;		/* bytes of key/value pages; 0 = 512 MiB */
 	size_t		memory_limit;	/* bytes of everything else an admission takes; 0 = none */

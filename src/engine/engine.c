@@ -79,6 +79,8 @@ dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engin
 	dsv_engine_set_threads(engine, options->threads);
 	engine->compute.bf16 = options->precision == DSV_PRECISION_BF16;
 	engine->compute.mla = options->mla;
+	engine->compute.act_q8 = engine->compute.act_q4 =
+		options->activations == DSV_ACTIVATIONS_INT8 ? KERN_ACT_I8 : KERN_ACT_I16;
 	engine->compute.poll = &engine->options.poll;
 	engine->compute.trace = options->trace;
 	engine->compute.trace_ud = options->trace_ud;
@@ -122,7 +124,21 @@ typedef struct scratch_layout
 	float	   *decode_logits;
 	float	   *worker;
 	size_t		worker_floats;
+	char	   *packed[2];
+	size_t		packed_bytes;
 } scratch_layout;
+
+/* Bytes of the largest x[m, in] that a linear layer packs */
+static size_t
+packed_bytes(const dsv_config *config, int rows)
+{
+	const dsv_language_config *c = &config->language;
+	size_t		vision = dsv_vision_packed_bytes(config);
+	int			k = dsv_max(dsv_max(c->hidden, c->heads * c->v_dim), c->q_rank);
+	size_t		language = dsv_max(rows, DSV_LOGIT_ROWS) * kern_act_bytes(KERN_ACT_I16, (size_t) k);
+
+	return vision > language ? vision : language;
+}
 
 static void
 lay_out_scratch(const dsv_engine *engine, int rows, int positions, int threads, dsv_arena *arena,
@@ -145,6 +161,9 @@ lay_out_scratch(const dsv_engine *engine, int rows, int positions, int threads, 
 	out->worker_floats = (vision > language ? vision : language) + 63;
 	out->worker_floats -= out->worker_floats % 64;
 	out->worker = dsv_arena_take(arena, out->worker_floats * threads, sizeof(float));
+	out->packed_bytes = packed_bytes(config, rows);
+	for (int i = 0; i < 2; i++)
+		out->packed[i] = dsv_arena_take(arena, out->packed_bytes, 1);
 }
 
 size_t
@@ -188,6 +207,9 @@ dsv_engine_reserve(dsv_engine *engine, int rows, int positions, dsv_error *err)
 	engine->decode_logits = layout.decode_logits;
 	engine->compute.worker = layout.worker;
 	engine->compute.worker_floats = layout.worker_floats;
+	engine->compute.packed_bytes = layout.packed_bytes;
+	for (int i = 0; i < 2; i++)
+		engine->compute.packed[i] = layout.packed[i];
 	engine->compute.threads = threads;
 	return DSV_OK;
 }

@@ -30,8 +30,8 @@ dsv_language_layout(const dsv_config *config, int rows, dsv_arena *arena, dsv_la
 	s->slot_row = dsv_arena_take(arena, n * c->top_k, sizeof(int));
 	s->slot_weight = dsv_arena_take(arena, n * c->top_k, sizeof(float));
 	s->first_slot = dsv_arena_take(arena, c->experts + 1, sizeof(int));
-	s->inner = dsv_arena_take(arena, n * c->top_k * c->moe_mlp, sizeof(float));
-	s->inner_dense = dsv_arena_take(arena, n * dense, sizeof(float));
+	s->inner = dsv_arena_take(arena, n * c->top_k, dsv_act_most((size_t) c->moe_mlp));
+	s->inner_dense = dsv_arena_take(arena, n, dsv_act_most((size_t) dense));
 	s->y = dsv_arena_take(arena, n * c->hidden, sizeof(float));
 	if (arena->used < attention_end)
 		arena->used = attention_end;

@@ -50,8 +50,8 @@ typedef struct dsv_language_scratch
 	int		   *slot_row;		/* [rows * top_k] rows grouped by expert */
 	float	   *slot_weight;	/* [rows * top_k] */
 	int		   *first_slot;		/* [experts + 1] */
-	float	   *inner;			/* [rows * top_k, moe_mlp] */
-	float	   *inner_dense;	/* [rows, dense or shared width] */
+	char	   *inner;			/* [rows * top_k, moe_mlp] as the next product takes them */
+	char	   *inner_dense;	/* [rows, dense or shared width] likewise */
 	float	   *y;				/* [rows, hidden] */
 } dsv_language_scratch;
 

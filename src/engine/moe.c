@@ -115,6 +115,11 @@ typedef struct mlp_job
 	int			dense_blocks;	/* of the shared experts or the dense layer */
 	int			active;			/* experts with rows */
 	const int  *expert;			/* [active] */
+	dsv_rows	h;				/* norm output for the experts, and for the dense part */
+	dsv_rows	h_dense;
+	dsv_rows	inner;
+	dsv_rows	inner_dense;
+	int			gathered[DSV_POOL_MAX];	/* slot from which a worker's rows are there; -1: none */
 } mlp_job;
 
 static void
@@ -153,37 +158,60 @@ group_rows(const dsv_language_config *c, int rows, const dsv_language_scratch *s
 	first[0] = 0;
 }
 
-/* inner[rows, ...] = silu(x gate^T) * (x up^T) for columns c0.. of one MLP; x rows are
- * contiguous. */
+/* Columns c0.. of rows r.. of an MLP's inner activations, from block[rows, cols] */
 static void
-gate_up(const mlp_job *job, const dsv_mlp *mlp, const float *x, int rows, int c0, int cols, float *inner,
-		float *up)
+put_inner(const dsv_rows *inner, int r, int c0, const float *block, int rows, int cols)
 {
-	int			k = mlp->gate.cols;
-	size_t		ldi = mlp->gate.rows;
+	char	   *to = (char *) (uintptr_t) inner->data + (size_t) r * inner->bytes +
+		kern_act_bytes(inner->act, (size_t) c0);
 
-	kern->gemm_nt(x, k, dsv_matrix_row(&mlp->gate, c0), mlp->gate.dtype, k, NULL, inner + c0, ldi,
-				  rows, cols, k);
-	kern->gemm_nt(x, k, dsv_matrix_row(&mlp->up, c0), mlp->up.dtype, k, NULL, up, cols, rows, cols, k);
-	for (int r = 0; r < rows; r++)
-	{
-		float	   *g = inner + c0 + r * ldi;
+	if (inner->act != KERN_ACT_F32)
+		kern->pack(block, cols, rows, cols, inner->act, to, inner->bytes);
+	else
+		for (int i = 0; i < rows; i++, to += inner->bytes, block += cols)
+			memcpy(to, block, cols * sizeof(float));
+}
 
-		dsv_round(job->ctx, g, cols);
-		dsv_round(job->ctx, up + (size_t) r * cols, cols);
-		kern->silu_mul(g, up + (size_t) r * cols, cols);
-		dsv_round(job->ctx, g, cols);
-	}
+/* Rows r.. of inner, columns c0..: silu(x gate^T) * (x up^T) of rows x0.. of x */
+static void
+gate_up(const mlp_job *job, const dsv_mlp *mlp, const dsv_rows *x, int x0, int rows, int c0, int cols,
+		const dsv_rows *inner, int r, float *scratch)
+{
+	float	   *gate = scratch;	/* [rows, cols] */
+	float	   *up = scratch + ROWS * COLS;
+	size_t		n = (size_t) rows * cols;
+
+	dsv_gemm(x, x0, &mlp->gate, c0, NULL, gate, cols, rows, cols);
+	dsv_gemm(x, x0, &mlp->up, c0, NULL, up, cols, rows, cols);
+	dsv_round(job->ctx, gate, n);
+	dsv_round(job->ctx, up, n);
+	kern->silu_mul(gate, up, n);
+	dsv_round(job->ctx, gate, n);
+	put_inner(inner, r, c0, gate, rows, cols);
+}
+
+/* Rows of the experts' input in the order of slots, in the worker's own memory: tasks of one
+ * expert follow each other, so that most find their rows there already. */
+static void
+gather(mlp_job *job, int worker, int slot, int rows, const dsv_rows *to)
+{
+	if (job->gathered[worker] == slot)
+		return;
+	for (int i = 0; i < rows; i++)
+		memcpy((char *) (uintptr_t) to->data + (size_t) i * to->bytes,
+			   job->h.data + (size_t) job->s->slot_row[slot + i] * job->h.bytes, to->bytes);
+	job->gathered[worker] = slot;
 }
 
 static void
 inner_task(void *ud, int task, int worker)
 {
-	const mlp_job *job = ud;
+	mlp_job    *job = ud;
 	const dsv_language_config *c = job->c;
 	const dsv_language_scratch *s = job->s;
-	float	   *up = dsv_worker_scratch(job->ctx, worker);	/* [ROWS, COLS] */
-	float	   *x = up + ROWS * COLS;	/* [ROWS, hidden] */
+	float	   *scratch = dsv_worker_scratch(job->ctx, worker);	/* [2, ROWS, COLS] */
+	dsv_rows	x = {job->h.act, (char *) (scratch + 2 * ROWS * COLS),
+	kern_act_bytes(job->h.act, (size_t) c->hidden)};
 
 	/* the dense tasks first: they are the largest, so the tail is short */
 	if (task < job->dense_blocks)
@@ -192,25 +220,22 @@ inner_task(void *ud, int task, int worker)
 		int			c0 = task * COLS;
 
 		for (int r = 0; r < job->pass->rows; r += ROWS)
-			gate_up(job, mlp, s->h + (size_t) r * c->hidden, dsv_min(ROWS, job->pass->rows - r), c0,
-					dsv_min(COLS, mlp->gate.rows - c0), s->inner_dense + (size_t) r * mlp->gate.rows, up);
+			gate_up(job, mlp, &job->h_dense, r, dsv_min(ROWS, job->pass->rows - r), c0,
+					dsv_min(COLS, mlp->gate.rows - c0), &job->inner_dense, r, scratch);
 		return;
 	}
 	task -= job->dense_blocks;
 	{
 		int			e = job->expert[task / job->expert_blocks];
 		int			c0 = task % job->expert_blocks * COLS;
-		const dsv_mlp *mlp = &job->layer->experts[e];
 
 		for (int slot = s->first_slot[e]; slot < s->first_slot[e + 1]; slot += ROWS)
 		{
 			int			rows = dsv_min(ROWS, s->first_slot[e + 1] - slot);
 
-			for (int r = 0; r < rows; r++)
-				memcpy(x + (size_t) r * c->hidden, s->h + (size_t) s->slot_row[slot + r] * c->hidden,
-					   c->hidden * sizeof(float));
-			gate_up(job, mlp, x, rows, c0, dsv_min(COLS, c->moe_mlp - c0),
-					s->inner + (size_t) slot * c->moe_mlp, up);
+			gather(job, worker, slot, rows, &x);
+			gate_up(job, &job->layer->experts[e], &x, 0, rows, c0, dsv_min(COLS, c->moe_mlp - c0), &job->inner,
+					slot, scratch);
 		}
 	}
 }
@@ -238,8 +263,7 @@ down_task(void *ud, int task, int worker)
 		{
 			int			rows = dsv_min(ROWS, s->first_slot[e + 1] - slot);
 
-			kern->gemm_nt(s->inner + (size_t) slot * c->moe_mlp, c->moe_mlp, dsv_matrix_row(down, c0),
-						  down->dtype, down->cols, NULL, part, cols, rows, cols, down->cols);
+			dsv_gemm(&job->inner, slot, down, c0, NULL, part, cols, rows, cols);
 			dsv_round(job->ctx, part, (size_t) rows * cols);
 			for (int r = 0; r < rows; r++)
 				kern->axpy(s->slot_weight[slot + r], part + (size_t) r * cols,
@@ -252,9 +276,7 @@ down_task(void *ud, int task, int worker)
 
 		if (dense->down.rows > 0)
 		{
-			kern->gemm_nt(s->inner_dense + (size_t) r0 * dense->down.cols, dense->down.cols,
-						  dsv_matrix_row(&dense->down, c0), dense->down.dtype, dense->down.cols, NULL,
-						  part, cols, rows, cols, dense->down.cols);
+			dsv_gemm(&job->inner_dense, r0, &dense->down, c0, NULL, part, cols, rows, cols);
 			dsv_round(job->ctx, part, (size_t) rows * cols);
 		}
 		for (int r = 0; r < rows; r++)
@@ -284,14 +306,49 @@ trace_router(const dsv_compute *ctx, const dsv_language_config *c, int index, co
 		ctx->trace(ctx->trace_ud, &event);
 }
 
+/* Rows of k numbers at `data`, in the form that weights of that type want */
+static dsv_rows
+rows_at(const dsv_compute *ctx, const char *data, kern_dtype weights, int k)
+{
+	kern_act	act = dsv_act(ctx, weights);
+
+	return (dsv_rows) {act, data, kern_act_bytes(act, (size_t) k)};
+}
+
+/* The norm's output for both kinds of experts, and where their inner activations go */
+static void
+prepare_rows(mlp_job *job)
+{
+	const dsv_compute *ctx = job->ctx;
+	const dsv_layer *layer = job->layer;
+	int			hidden = job->c->hidden;
+	int			rows = job->pass->rows;
+
+	if (layer->mlp.gate.rows > 0)
+	{
+		job->h_dense = dsv_pack_rows(ctx, job->s->h, hidden, rows, hidden, dsv_act(ctx, layer->mlp.in), 0);
+		job->inner_dense = rows_at(ctx, job->s->inner_dense, layer->mlp.down.dtype, layer->mlp.down.cols);
+	}
+	if (!layer->moe)
+		return;
+	if (layer->mlp.gate.rows > 0 && job->h_dense.act == dsv_act(ctx, layer->experts_in))
+		job->h = job->h_dense;
+	else
+		job->h = dsv_pack_rows(ctx, job->s->h, hidden, rows, hidden, dsv_act(ctx, layer->experts_in), 1);
+	job->inner = rows_at(ctx, job->s->inner, layer->experts_down, job->c->moe_mlp);
+	for (int i = 0; i < DSV_POOL_MAX; i++)
+		job->gathered[i] = -1;
+}
+
 void
 dsv_mlp_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *layer, int index,
 			const dsv_pass *pass, const dsv_language_scratch *s)
 {
 	const dsv_language_config *c = &config->language;
 	int			expert[DSV_MAX_EXPERTS];
-	mlp_job		job = {ctx, c, layer, pass, s, dsv_ceil_div(c->moe_mlp, COLS),
-	dsv_ceil_div(layer->mlp.gate.rows, COLS), 0, expert};
+	mlp_job		job = {.ctx = ctx, .c = c, .layer = layer, .pass = pass, .s = s,
+		.expert_blocks = dsv_ceil_div(c->moe_mlp, COLS),
+	.dense_blocks = dsv_ceil_div(layer->mlp.gate.rows, COLS), .expert = expert};
 	double		work = (double) pass->rows * c->hidden * layer->mlp.gate.rows;
 
 	dsv_rms_norm_rows(ctx, pass->x, c->hidden, pass->rows, c->hidden, layer->post_norm, c->rms_eps,
@@ -310,6 +367,7 @@ dsv_mlp_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *l
 				expert[job.active++] = e;
 		work += (double) pass->rows * c->top_k * c->hidden * c->moe_mlp;
 	}
+	prepare_rows(&job);
 	dsv_parallel(ctx, job.dense_blocks + job.active * job.expert_blocks, 2 * work, inner_task, &job);
 	dsv_parallel(ctx, dsv_ceil_div(c->hidden, COLS), work, down_task, &job);
 }
@@ -317,5 +375,5 @@ dsv_mlp_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *l
 size_t
 dsv_mlp_worker_floats(const dsv_language_config *c)
 {
-	return (size_t) ROWS * COLS + (size_t) ROWS * c->hidden;
+	return (size_t) 2 * ROWS * COLS + ROWS * dsv_act_most((size_t) c->hidden) / sizeof(float);
 }

@@ -45,7 +45,8 @@
 #define MAX_TEXT_BYTES ((size_t) 4 << 20)
 #define DEFAULT_THREADS 16
 
-/* One tensor of the new file: rows, each made from a row of the source */
+/* One tensor of the new file: rows, each made from a row of the source, or panels, each made from
+ * KERN_PANEL rows */
 typedef struct output
 {
 	const char *name;
@@ -55,10 +56,11 @@ typedef struct output
 	dsv_dtype	dtype;
 	kern_dtype	from;
 	kern_dtype	to;				/* equal to from: the bytes as they are */
-	int64_t		rows;
+	int64_t		rows;			/* or panels */
 	int64_t		cols;
+	int64_t		source_rows;
 	size_t		source_row;		/* bytes */
-	size_t		row;
+	size_t		row;			/* bytes of a row or panel */
 	uint64_t	at;				/* in the data */
 	int			ordinal;		/* among the names */
 } output;
@@ -102,8 +104,8 @@ typedef struct packer
 	batch	   *last;			/* to be written */
 	int			output;			/* first that is not in a batch as a whole */
 	int64_t		row;
-	float	   *rows;			/* [threads][longest row] */
-	size_t		longest;
+	char	   *rows;			/* [threads] of row_scratch(longest) bytes */
+	size_t		longest;		/* groups of the longest row */
 	XXH3_state_t *hash;			/* of the tensor that last ends within */
 	atomic_int	write_errno;
 	dsv_error  *err;
@@ -139,18 +141,21 @@ plan_tensor(packer *p, output *o, const dsv_tensor *t, dsv_use use)
 	o->to = wanted_type(use, p->options->quant, o->from);
 	o->dtype = kern_is_quantised(o->to) ? DSV_DTYPE_U8 : o->to == KERN_F32 ? DSV_DTYPE_F32 : t->dtype;
 	o->cols = t->shape[t->ndim - 1];
-	o->rows = t->count / o->cols;
-	o->source_row = kern_row_bytes(o->from, (size_t) o->cols);
-	o->row = kern_row_bytes(o->to, (size_t) o->cols);
-	if (p->longest < (size_t) o->cols)
-		p->longest = (size_t) o->cols;
+	o->source_rows = o->rows = t->count / o->cols;
+	o->source_row = kern_matrix_bytes(o->from, 1, (size_t) o->cols);
+	if (kern_is_quantised(o->to))
+		o->rows = (o->rows + KERN_PANEL - 1) / KERN_PANEL;
+	o->row = kern_matrix_bytes(o->to, 1, (size_t) o->cols);
+	if (p->longest < kern_groups((size_t) o->cols))
+		p->longest = kern_groups((size_t) o->cols);
 }
 
 static void
 plan_tokenizer(packer *p, output *o, const int64_t *shape)
 {
 	*o = (output) {.name = DSV_PACKED_TOKENIZER, .source = p->tokenizer.s, .shape = shape, .ndim = 1,
-		.dtype = DSV_DTYPE_U8, .rows = shape[0] / 64, .cols = 64, .source_row = 64, .row = 64};
+		.dtype = DSV_DTYPE_U8, .rows = shape[0] / 64, .cols = 64, .source_rows = shape[0] / 64, .source_row = 64,
+	.row = 64};
 }
 
 static int
@@ -282,7 +287,7 @@ put_entry(packer *p, const output *o)
 	good = put(p, ",\"") && put(p, o->name) && put(p, text);
 	for (int i = 0; good && i < o->ndim; i++)
 	{
-		int64_t		side = i > 0 && kern_is_quantised(o->to) ? (int64_t) o->row : o->shape[i];
+		int64_t		side = !kern_is_quantised(o->to) ? o->shape[i] : i == 0 ? o->rows : (int64_t) o->row;
 
 		snprintf(text, sizeof(text), "%s%lld", i > 0 ? "," : "", (long long) side);
 		good = put(p, text);
@@ -480,26 +485,44 @@ forget_source(const packer *p)
 		(void) madvise((void *) (uintptr_t) base, len, MADV_DONTNEED);
 }
 
+/* One row as floats, its scales and its integers; what follows is aligned again */
+static size_t
+row_scratch(size_t groups)
+{
+	return (groups * (KERN_GROUP * (sizeof(float) + 1) + sizeof(uint16_t)) + 63) / 64 * 64;
+}
+
 static void
-convert(const piece *x, char *to, float *row)
+make_panel(const output *o, int64_t panel, char *to, char *scratch)
+{
+	size_t		groups = kern_groups((size_t) o->cols);
+	float	   *row = (float *) (void *) scratch;
+	uint16_t   *scale = (uint16_t *) (void *) (row + groups * KERN_GROUP);
+	int8_t	   *q = (int8_t *) (scale + groups);
+	int64_t		first = panel * KERN_PANEL;
+
+	memset(to, 0, o->row);
+	for (int64_t i = 0; i < KERN_PANEL && first + i < o->source_rows; i++)
+	{
+		kern->widen(o->source + (size_t) (first + i) * o->source_row, o->from, row, (size_t) o->cols);
+		kern->quantise(row, (int) o->cols, o->to, q, scale);
+		kern_put_row(q, scale, o->to, (size_t) o->cols, (size_t) i, to);
+	}
+}
+
+static void
+convert(const piece *x, char *to, char *scratch)
 {
 	const output *o = x->out;
 	const char *from = o->source + (size_t) x->first * o->source_row;
 
 	if (o->from == o->to)
 		memcpy(to, from, (size_t) x->rows * o->row);
-	for (int64_t i = 0; o->from != o->to && i < x->rows; i++)
-	{
-		const void *numbers = from + (size_t) i * o->source_row;
-
-		if (o->to == KERN_F32)
-			kern->widen(numbers, o->from, (float *) (void *) (to + (size_t) i * o->row), (size_t) o->cols);
-		else
-		{
-			kern->widen(numbers, o->from, row, (size_t) o->cols);
-			kern->quantise(row, (int) o->cols, o->to, to + (size_t) i * o->row);
-		}
-	}
+	else if (kern_is_quantised(o->to))
+		for (int64_t i = 0; i < x->rows; i++)
+			make_panel(o, x->first + i, to + (size_t) i * o->row, scratch);
+	else
+		kern->widen(from, o->from, (float *) (void *) to, (size_t) (x->rows * o->cols));
 }
 
 /* The last batch's bytes, in order, into the checksums of their tensors */
@@ -554,7 +577,7 @@ run_task(void *ud, int task, int worker)
 	{
 		const piece *x = &p->next->pieces[(size_t) task - 1 - parts];
 
-		convert(x, p->next->data + x->at, p->rows + (size_t) worker * p->longest);
+		convert(x, p->next->data + x->at, p->rows + (size_t) worker * row_scratch(p->longest));
 	}
 }
 
@@ -642,13 +665,13 @@ write_header(packer *p)
 static dsv_code
 take_buffers(packer *p)
 {
-	size_t		rows = (size_t) p->threads * p->longest;
+	size_t		rows = (size_t) p->threads * row_scratch(p->longest);
 
 	p->batches = dsv_alloc_zero(p->mem, 2, sizeof(batch));
-	p->rows = dsv_alloc(p->mem, rows, sizeof(float));
+	p->rows = dsv_alloc(p->mem, rows, 1);
 	p->hash = XXH3_createState();
 	if (p->batches == NULL || p->rows == NULL || p->hash == NULL)
-		return dsv_fail_nomem(p->err, rows * sizeof(float));
+		return dsv_fail_nomem(p->err, rows);
 	for (int i = 0; i < 2; i++)
 		if ((p->batches[i].data = dsv_alloc(p->mem, BATCH_BYTES, 1)) == NULL)
 			return dsv_fail_nomem(p->err, BATCH_BYTES);

@@ -3,14 +3,14 @@
  *		A packed model: one safetensors file with everything that a folder holds.
  *
  * Tensors have their published names.  Matrices are of a float type, or quantised: U8
- * [rows, kern_row_bytes(type, cols)].  Vectors are F32.  DSV_PACKED_TOKENIZER holds the tables of
+ * [panels, bytes of a panel] (kernels.h).  Vectors are F32.  DSV_PACKED_TOKENIZER holds the tables of
  * tokenizer_packed.c.  "__metadata__" comes first and in it, at a fixed place, the header's own
  * checksum:
  *
  *		dsvl2.header		XXH3-128 of all that stands behind it in the header, seeded with the
  *							header's length
  *		dsvl2.checksums		XXH3-128 of each tensor's bytes, by name, one behind the other
- *		dsvl2.version		"1"
+ *		dsvl2.version		"2"
  *		dsvl2.quant			"bf16", "q8", "q4"
  *		dsvl2.source		digest of the folder
  *		dsvl2.name			name of the model
@@ -21,7 +21,7 @@
 
 #include "safetensors.h"
 
-#define DSV_PACKED_VERSION "1"
+#define DSV_PACKED_VERSION "2"
 #define DSV_PACKED_TOKENIZER "dsvl2.tokenizer"
 
 /* How the header begins; the digits follow */

@@ -77,7 +77,10 @@ embed_token(const dsv_engine *engine, int32_t token, float *row)
 {
 	const dsv_matrix *embed = &engine->model->weights.embed;
 
-	kern->widen(dsv_matrix_row(embed, token), embed->dtype, row, embed->cols);
+	if (kern_is_quantised(embed->dtype))
+		kern_get_row(embed->data, embed->dtype, (size_t) embed->cols, (size_t) token, row);
+	else
+		kern->widen(dsv_matrix_row(embed, token), embed->dtype, row, embed->cols);
 }
 
 static void
@@ -301,10 +304,30 @@ gather_rows(dsv_engine *engine, decode_pass *p, dsv_sequence **owner)
 typedef struct few_job
 {
 	const dsv_matrix *w;
-	const float *h;
+	dsv_rows	h;
 	const uint32_t *few;
 	float	   *logits;
 } few_job;
+
+/* Logits of the tokens of a panel that are in bits; a panel of quantised rows is one piece. */
+static void
+panel_logits(const few_job *job, int first, uint32_t bits)
+{
+	float		panel[KERN_PANEL];
+	int			n = dsv_min(KERN_PANEL, job->w->rows - first);
+
+	if (bits != 0 && kern_is_quantised(job->w->dtype))
+		dsv_gemm(&job->h, 0, job->w, first, NULL, panel, KERN_PANEL, 1, n);
+	for (; bits != 0; bits &= bits - 1)
+	{
+		int			at = __builtin_ctz(bits);
+
+		if (kern_is_quantised(job->w->dtype))
+			job->logits[first + at] = panel[at];
+		else
+			dsv_gemm(&job->h, 0, job->w, first + at, NULL, job->logits + first + at, 1, 1, 1);
+	}
+}
 
 static void
 few_task(void *ud, int task, int worker)
@@ -313,13 +336,10 @@ few_task(void *ud, int task, int worker)
 	int			end = dsv_min((task + 1) * FEW_WORDS, job->w->rows / 32 + 1);
 
 	for (int i = task * FEW_WORDS; i < end; i++)
-		for (uint32_t bits = job->few[i]; bits != 0; bits &= bits - 1)
-		{
-			int			id = i * 32 + __builtin_ctz(bits);
-
-			kern->gemm_nt(job->h, job->w->cols, dsv_matrix_row(job->w, id), job->w->dtype, job->w->cols, NULL,
-						  job->logits + id, 1, 1, 1, job->w->cols);
-		}
+	{
+		panel_logits(job, i * 32, job->few[i] & 0xffff);
+		panel_logits(job, i * 32 + KERN_PANEL, job->few[i] >> 16);
+	}
 }
 
 /* logits[vocab] of one row, -inf but for the tokens of a set: for those the same bits as
@@ -329,7 +349,7 @@ few_logits(dsv_engine *engine, const float *x, const uint32_t *few, float *h, fl
 {
 	const dsv_model *model = engine->model;
 	const dsv_matrix *w = &model->weights.lm_head;
-	few_job		job = {w, h, few, logits};
+	few_job		job = {.w = w, .few = few, .logits = logits};
 	int			words = w->rows / 32 + 1;
 	double		tokens = 0;
 
@@ -339,6 +359,7 @@ few_logits(dsv_engine *engine, const float *x, const uint32_t *few, float *h, fl
 		tokens += __builtin_popcount(few[i]);
 	dsv_rms_norm_rows(&engine->compute, x, w->cols, 1, w->cols, model->weights.final_norm,
 					  model->config.language.rms_eps, h, w->cols);
+	job.h = dsv_pack_rows(&engine->compute, h, w->cols, 1, w->cols, dsv_act(&engine->compute, w->dtype), 0);
 	dsv_parallel(&engine->compute, dsv_ceil_div(words, FEW_WORDS), tokens * w->cols, few_task, &job);
 }
 

@@ -58,6 +58,19 @@ dsv_vision_worker_floats(const dsv_config *config)
 	return attention > linear ? attention : linear;
 }
 
+/* Of the widest input of the tower's and the projector's layers, in bf16 */
+size_t
+dsv_vision_packed_bytes(const dsv_config *config)
+{
+	const dsv_vision_config *v = &config->vision;
+	int			tower = dsv_max(dsv_max(v->width, v->mlp), 3 * v->patch * v->patch);
+	int			projector = dsv_max(config->projector.in, config->projector.inner);
+	size_t		a = patches(config) * kern_act_bytes(KERN_ACT_BF16, (size_t) tower);
+	size_t		b = tokens(config) * kern_act_bytes(KERN_ACT_BF16, (size_t) projector);
+
+	return a > b ? a : b;
+}
+
 /* Pixels to rows [patches, 3 * patch^2] in the order channel, y, x of the convolution. */
 static void
 unfold(const dsv_compute *ctx, const dsv_vision_config *v, const uint8_t *rgb, float *out)

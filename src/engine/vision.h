@@ -20,6 +20,7 @@ typedef struct dsv_vision_scratch
 
 void		dsv_vision_layout(const dsv_config *config, dsv_arena *arena, dsv_vision_scratch *out);
 size_t		dsv_vision_worker_floats(const dsv_config *config);
+size_t		dsv_vision_packed_bytes(const dsv_config *config);
 
 /* Steps of dsv_vision_run for the progress: tower layers + 1. */
 static inline int

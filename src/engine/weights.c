@@ -93,7 +93,7 @@ same_shape(const dsv_tensor *t, const dims *want)
 	return t->ndim == want->n && memcmp(t->shape, want->size, want->n * sizeof(want->size[0])) == 0;
 }
 
-/* A matrix of bytes is told by the length of its rows. */
+/* A matrix of bytes is told by the length of its panels. */
 static bool
 is_quantised(const dsv_tensor *t, dsv_use use, const dims *want, kern_dtype *dtype)
 {
@@ -101,7 +101,8 @@ is_quantised(const dsv_tensor *t, dsv_use use, const dims *want, kern_dtype *dty
 		return false;
 	for (*dtype = KERN_Q8; *dtype <= KERN_Q4; ++*dtype)
 	{
-		dims		bytes = {2, {want->size[0], (int64_t) kern_row_bytes(*dtype, want->size[1])}};
+		int64_t		panel = (int64_t) kern_matrix_bytes(*dtype, KERN_PANEL, (size_t) want->size[1]);
+		dims		bytes = {2, {(want->size[0] + KERN_PANEL - 1) / KERN_PANEL, panel}};
 
 		if (same_shape(t, &bytes))
 			return true;
@@ -297,6 +298,20 @@ bind_attention(binder *b, dsv_layer *layer, const char *prefix)
 #undef PART
 }
 
+/* The type of matrices that take the same activations: KERN_F32 stands for different float types */
+static kern_dtype
+common_dtype(binder *b, kern_dtype x, kern_dtype y, const char *prefix)
+{
+	if (x == y)
+		return x;
+	if (b->code == DSV_OK && (kern_is_quantised(x) || kern_is_quantised(y)))
+	{
+		b->code = dsv_fail(b->err, DSV_FORMAT, "matrices of \"%s\" are quantised in different ways", prefix);
+		dsv_detail(b->err, "Gate and up matrices of all experts of a layer must be of one type, and so must the down matrices.");
+	}
+	return KERN_F32;
+}
+
 static void
 bind_mlp(binder *b, dsv_mlp *mlp, int inner, const char *prefix)
 {
@@ -305,6 +320,20 @@ bind_mlp(binder *b, dsv_mlp *mlp, int inner, const char *prefix)
 	matrix(b, &mlp->gate, inner, hidden, "%s.gate_proj.weight", prefix);
 	matrix(b, &mlp->up, inner, hidden, "%s.up_proj.weight", prefix);
 	matrix(b, &mlp->down, hidden, inner, "%s.down_proj.weight", prefix);
+	if (!measuring(b))
+		mlp->in = common_dtype(b, mlp->gate.dtype, mlp->up.dtype, prefix);
+}
+
+static void
+find_expert_dtypes(binder *b, dsv_layer *layer, const char *prefix)
+{
+	layer->experts_in = layer->experts[0].in;
+	layer->experts_down = layer->experts[0].down.dtype;
+	for (int i = 0; i < b->config->language.experts; i++)
+	{
+		layer->experts_in = common_dtype(b, layer->experts_in, layer->experts[i].in, prefix);
+		layer->experts_down = common_dtype(b, layer->experts_down, layer->experts[i].down.dtype, prefix);
+	}
 }
 
 static void
@@ -328,6 +357,8 @@ bind_experts(binder *b, dsv_layer *layer, const char *prefix)
 	}
 	b->use = DSV_USE_LANGUAGE;
 	layer->experts = experts;
+	if (!measuring(b))
+		find_expert_dtypes(b, layer, prefix);
 	if (c->shared > 0)
 	{
 		snprintf(name, sizeof(name), "%s.mlp.shared_experts", prefix);

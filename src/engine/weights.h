@@ -26,7 +26,7 @@ typedef enum dsv_use
 
 typedef struct dsv_matrix
 {
-	const void *data;			/* [rows, cols] row-major */
+	const void *data;			/* [rows, cols] row-major, or the panels of kernels.h */
 	kern_dtype	dtype;
 	int			rows;
 	int			cols;
@@ -59,6 +59,7 @@ typedef struct dsv_mlp
 	dsv_matrix	gate;			/* [inner, hidden] */
 	dsv_matrix	up;				/* [inner, hidden] */
 	dsv_matrix	down;			/* [hidden, inner] */
+	kern_dtype	in;				/* of gate and up; KERN_F32: of float types */
 } dsv_mlp;
 
 typedef struct dsv_layer
@@ -83,6 +84,8 @@ typedef struct dsv_layer
 	dsv_matrix	router;			/* [experts, hidden] */
 	const float *router_bias;	/* e_score_correction_bias [experts], or NULL */
 	const dsv_mlp *experts;		/* [experts] */
+	kern_dtype	experts_in;		/* of all their gates and ups, like dsv_mlp.in */
+	kern_dtype	experts_down;
 } dsv_layer;
 
 typedef struct dsv_weights
@@ -112,7 +115,7 @@ typedef struct dsv_weights
 
 /*
  * Binds every tensor that the configuration calls for.  A matrix [rows, cols] is of a float
- * type, or quantised where its use allows: U8 [rows, kern_row_bytes(its type, cols)].  A
+ * type, or quantised where its use allows: U8 [panels, bytes of a panel].  A
  * missing tensor, a wrong shape or type, and a tensor that nothing asks for (other than
  * vision.attn_pool.* and a packed file's tokenizer) are FORMAT errors that name it.
  */

@@ -11,6 +11,7 @@
 #include "tool.h"
 
 const char *const tool_precisions[] = {"fp32", "bf16", NULL};
+const char *const tool_activations[] = {"int16", "int8", NULL};
 const char *const tool_cpu_levels[] = {"auto", "generic", "avx2", "avx512", NULL};
 const char *const tool_mla_modes[] = {"auto", "expanded", "absorbed", NULL};
 
@@ -294,7 +295,7 @@ tool_engine_options(const tool_setup *setup)
 {
 	dsv_engine_options options = {.threads = setup->threads,
 		.precision = (dsv_precision) setup->precision, .mla = (dsv_mla_mode) setup->mla,
-		.no_blas = setup->no_blas};
+		.activations = (dsv_activations) setup->activations, .no_blas = setup->no_blas};
 
 	dsv_cpu_set((dsv_cpu_level) setup->cpu);
 	if (setup->cpu != DSV_CPU_AUTO && dsv_cpu_current() != (dsv_cpu_level) setup->cpu)

@@ -72,18 +72,21 @@ typedef struct tool_setup
 {
 	int			threads;
 	int			precision;
+	int			activations;
 	int			cpu;
 	int			mla;
 	bool		no_blas;
 } tool_setup;
 
 extern const char *const tool_precisions[];
+extern const char *const tool_activations[];
 extern const char *const tool_cpu_levels[];
 extern const char *const tool_mla_modes[];
 
 #define TOOL_SETUP_OPTIONS(s) \
 	{"threads", TOOL_INT, &(s).threads, "worker threads, 0 = one a processor (default)", NULL}, \
 	{"precision", TOOL_CHOICE, &(s).precision, "of activations, keys, values", tool_precisions}, \
+	{"activations", TOOL_CHOICE, &(s).activations, "that meet quantised weights", tool_activations}, \
 	{"cpu", TOOL_CHOICE, &(s).cpu, "instruction set at most", tool_cpu_levels}, \
 	{"mla", TOOL_CHOICE, &(s).mla, "form of latent attention", tool_mla_modes}, \
 	{"no-blas", TOOL_FLAG, &(s).no_blas, "own kernels only", NULL}

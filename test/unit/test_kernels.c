@@ -520,89 +520,290 @@ test_gemm_nt_split(void **state)
 	}
 }
 
-/* ---- quantised rows ---- */
+/* ---- quantised panels ---- */
 
-/* weight i of a row, as kernels.h lays it out */
+/* Where kernels.h says that weight [row, col] is, and its value */
 static float
-quantised_weight(const uint8_t *row, kern_dtype type, int n, int i)
+panel_weight(const uint8_t *w, kern_dtype type, int cols, int row, int col)
 {
-	int			groups = (n + KERN_GROUP - 1) / KERN_GROUP;
-	int			bytes = type == KERN_Q8 ? KERN_GROUP : KERN_GROUP / 2;
-	const uint8_t *integers = row + i / KERN_GROUP * bytes;
-	const uint8_t *scale = row + groups * bytes + i / KERN_GROUP * 2;
-	int			at = i % KERN_GROUP;
+	int			groups = (cols + 31) / 32;
+	int			bytes = type == KERN_Q8 ? 512 : 256;
+	const uint8_t *block = w + (row / 16 * groups + col / 32) * (bytes + 32);
+	const uint8_t *scale = block + bytes + row % 16 * 2;
+	int			c = col % 32;
 	int			q;
 
 	if (type == KERN_Q8)
-		q = (int8_t) integers[at];
+		q = (int8_t) block[c / 4 * 64 + row % 16 * 4 + c % 4];
 	else
-		q = (at < KERN_GROUP / 2 ? integers[at] & 15 : integers[at - KERN_GROUP / 2] >> 4) - 8;
-	/* a zero has no sign */
-	return (float) q * bits_float(((uint32_t) scale[1] << 8 | scale[0]) << 16) + 0.0f;
+		q = (block[c / 8 * 64 + row % 16 * 4 + c % 4] >> (c % 8 < 4 ? 0 : 4) & 15) - 8;
+	return (float) q * bits_float(((uint32_t) scale[1] << 8 | scale[0]) << 16);
 }
 
-/* widen is the layout's plain reading; gemm_nt has the bits of the same weights kept as floats */
-static void
-check_quantised(const kern_table *t, kern_dtype type, int m, int n, int k)
+/* A matrix of random integers, the ends of their range among them, with random scales */
+static uint8_t *
+random_panels(int i, kern_dtype type, int rows, int cols)
 {
-	size_t		row = kern_row_bytes(type, k);
-	float	   *a = random_floats(0, m * k, 1.0f);
-	uint8_t    *w = slot(1, n * row);
-	float	   *wide = slot(2, n * k * 4);
-	float	   *c = slot(3, m * n * 4);
-	float	   *want = slot(4, m * n * 4);
+	int			low = type == KERN_Q8 ? -127 : -8;
+	int			high = type == KERN_Q8 ? 127 : 7;
+	size_t		bytes = kern_matrix_bytes(type, rows, cols);
+	uint8_t    *w = slot(i, bytes);
+	int8_t		q[2048];
+	uint16_t	scale[64];
 
-	for (int j = 0; j < n; j++)
+	memset(w, 0, bytes);
+	for (int r = 0; r < rows; r++)
 	{
-		float		x[2048];
+		int			kind = random_bits() % 4;
 
-		for (int i = 0; i < k; i++)
-			x[i] = random_float(j % 3 == 0 ? 1e-3f : 2.0f);
-		t->quantise(x, k, type, w + j * row);
-		t->widen(w + j * row, type, wide + j * k, k);
-		for (int i = 0; i < k; i++)
-			check_bits(wide[j * k + i], quantised_weight(w + j * row, type, k, i), "widen", t, i);
+		memset(q, 0, sizeof(q));
+		for (int c = 0; c < cols; c++)
+			q[c] = kind == 0 ? (int8_t) high : kind == 1 ? (int8_t) low :
+				(int8_t) (low + (int) (random_bits() % (uint32_t) (high - low + 1)));
+		for (int g = 0; g < (cols + 31) / 32; g++)
+			scale[g] = (uint16_t) (0x3c00 + random_bits() % 0x300);
+		kern_put_row(q, scale, type, cols, r, w);
+		for (int c = 0; c < cols; c++)
+			check_bits(panel_weight(w, type, cols, r, c),
+					   (float) q[c] * reference_bf16(scale[c / 32]), "kern_put_row", kern, c);
 	}
-	t->gemm_nt(a, k, w, type, k, NULL, c, n, m, n, k);
-	t->gemm_nt(a, k, wide, KERN_F32, k, NULL, want, n, m, n, k);
-	for (int i = 0; i < m * n; i++)
-		check_bits(c[i], want[i], "gemm_nt of quantised", t, i);
+	return w;
 }
 
 static void
-test_quantised(void **state)
+test_panel_rows(void **state)
 {
+	float		y[100];
+
+	for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
+	{
+		uint8_t    *w = random_panels(0, type, 37, 100);
+
+		for (int r = 0; r < 37; r++)
+		{
+			kern_get_row(w, type, 100, r, y);
+			for (int c = 0; c < 100; c++)
+				check_bits(y[c], panel_weight(w, type, 100, r, c), "kern_get_row", kern, c);
+		}
+	}
+}
+
+static int
+activation_integer(kern_act act, const char *record, int i)
+{
+	static const int order[4] = {0, 2, 1, 3};
+
+	if (act == KERN_ACT_I8)
+		return ((const int8_t *) record)[i];
+	return ((const int16_t *) (const void *) record)[i / 4 * 4 + order[i % 4]];
+}
+
+/* Rows of activations: all of one size, some zero, one with numbers that are not finite */
+static void
+fill_activations(float *x, int m, int k)
+{
+	for (int i = 0; i < m * k; i++)
+		x[i] = i / k % 4 == 1 ? (random_bits() & 1 ? 3.0f : -3.0f) :
+			random_float(i / 32 % 3 == 0 ? 1e-4f : 5.0f);
+	if (m > 2)
+		memset(x + 2 * k, 0, k * sizeof(float));
+	if (m > 5 && k > 40)
+	{
+		x[5 * k] = INFINITY;
+		x[5 * k + 40] = NAN;
+	}
+	if (m > 6)
+		for (int i = 0; i < k; i++)
+			x[6 * k + i] = 1e-37f;
+}
+
+/* Integers within half a step of the numbers, their sum and scale; the same bytes at every level */
+static void
+check_pack(kern_act act, int m, int k)
+{
+	size_t		row = kern_act_bytes(act, k);
+	float	   *x = slot(0, m * k * 4);
+	char	   *first = slot(1, m * row);
+	char	   *out = slot(2, m * row);
+	int			range = act == KERN_ACT_I8 ? 127 : 32767;
 	const kern_table *t;
 
+	fill_activations(x, m, k);
 	for (int l = 0; (t = nth_table(l)) != NULL; l++)
-		for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
+	{
+		memset(out, 0x55, m * row);
+		t->pack(x, k, m, k, act, out, row);
+		if (l > 0)
+			assert_memory_equal(out, first, m * row);
+		memcpy(first, out, m * row);
+	}
+	for (int g = 0; act != KERN_ACT_BF16 && g < m * ((k + 31) / 32); g++)
+	{
+		const char *record = out + g * KERN_ACT_RECORD(act);
+		int			i0 = g % ((k + 31) / 32) * 32;
+		const float *from = x + g / ((k + 31) / 32) * k;
+		float		scale;
+		int32_t		sum;
+		int			want_sum = 0;
+		bool		finite = true;
+
+		memcpy(&scale, record + KERN_ACT_SCALE(act), 4);
+		memcpy(&sum, record + KERN_ACT_SCALE(act) + 4, 4);
+		for (int i = 0; i < 32; i++)
+		{
+			int			q = activation_integer(act, record, i);
+			float		v = i0 + i < k ? from[i0 + i] : 0;
+
+			want_sum += q;
+			finite = finite && isfinite(v);
+			assert_in_range(q + range, 0, 2 * range);
+			if (isfinite(v) && scale == scale && fabsf(v) > 1e-30f)
+				check_near((double) q * scale, v, 0.505 * scale, "pack", kern, i);
+			if (i0 + i >= k)
+				assert_int_equal(q, 0);
+		}
+		assert_int_equal(sum, want_sum);
+		assert_true((scale == scale) == finite);
+	}
+	for (int i = 0; act == KERN_ACT_BF16 && i < m * (int) row / 2; i++)
+	{
+		int			c = i % ((int) row / 2);
+		float		v = c < k ? x[i / ((int) row / 2) * k + c] : 0;
+
+		kern_get(KERN_GENERIC)->round_bf16(&v, 1);
+		check_bits(reference_bf16(((uint16_t *) (void *) out)[i]), v, "pack", kern, i);
+	}
+}
+
+static void
+test_pack(void **state)
+{
+	for (kern_act act = KERN_ACT_BF16; act <= KERN_ACT_I16; act++)
+		for (int k = 1; k <= 130; k += k < 70 ? 3 : 20)
+		{
+			at_front = k % 2;
+			check_pack(act, 1 + k % 8, k);
+		}
+	at_front = false;
+}
+
+/* Group by group as kernels.h says, integers in 64 bits */
+static float
+reference_panel_dot(const kern_table *t, kern_act act, const char *a, const uint8_t *w, kern_dtype type,
+					int row, int k)
+{
+	float		sum = 0;
+
+	for (int g = 0; g < (k + 31) / 32; g++, a += KERN_ACT_RECORD(act))
+	{
+		int64_t		products = 0;
+		float		by;
+		uint16_t	scale;
+		int			bytes = type == KERN_Q8 ? 512 : 256;
+		volatile float scales;
+
+		memcpy(&by, a + KERN_ACT_SCALE(act), 4);
+		memcpy(&scale, w + (row / 16 * ((k + 31) / 32) + g) * (bytes + 32) + bytes + row % 16 * 2, 2);
+		scales = reference_bf16(scale) * by;
+		for (int i = 0; i < 32 && g * 32 + i < k; i++)
+		{
+			float		v = panel_weight(w, type, k, row, g * 32 + i) / reference_bf16(scale);
+
+			products += (int64_t) v * activation_integer(act, a, i);
+		}
+		sum = multiply_add(t, (float) products, scales, sum);
+	}
+	return sum;
+}
+
+static void
+check_gemm_panels(kern_dtype type, kern_act act, int m, int n, int k)
+{
+	size_t		row = kern_act_bytes(act, k) + 8 * (m % 2);
+	float	   *x = slot(0, m * k * 4);
+	uint8_t    *w = random_panels(1, type, n, k);
+	char	   *a = slot(2, m * row);
+	float	   *c = slot(3, m * n * 4);
+	float	   *bias = n % 2 ? random_floats(4, n, 1.0f) : NULL;
+	const kern_table *t;
+
+	fill_activations(x, m, k);
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		t->pack(x, k, m, k, act, a, row);
+		t->gemm_panels(act, a, row, w, type, bias, c, n, m, n, k);
+		for (int i = 0; i < m; i++)
+			for (int j = 0; j < n; j++)
+			{
+				float		want = reference_panel_dot(t, act, a + i * row, w, type, j, k);
+
+				check_bits(c[i * n + j], bias != NULL ? want + bias[j] : want, "gemm_panels", t, i * n + j);
+			}
+	}
+}
+
+static void
+test_gemm_panels(void **state)
+{
+	for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
+		for (kern_act act = KERN_ACT_I8; act <= KERN_ACT_I16; act++)
 		{
 			for (int k = 1; k <= 100; k += 3)
 			{
 				at_front = k % 2;
-				check_quantised(t, type, 1 + k % 8, 1 + k % 21, k);
+				check_gemm_panels(type, act, 1 + k % 14, 1 + k % 37, k);
 			}
 			at_front = false;
-			check_quantised(t, type, 1, 40, 1408);
-			check_quantised(t, type, 7, 90, 1280);
+			check_gemm_panels(type, act, 1, 40, 1408);
+			check_gemm_panels(type, act, 7, 90, 1280);
+			check_gemm_panels(type, act, 20, 32, 96);
 		}
+}
+
+/* A result does not depend on the rows and columns that are computed with it. */
+static void
+test_gemm_panels_split(void **state)
+{
+	enum {M = 13, N = 48, K = 200};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
+			for (kern_act act = KERN_ACT_I8; act <= KERN_ACT_I16; act++)
+			{
+				size_t		row = kern_act_bytes(act, K);
+				float	   *x = random_floats(0, M * K, 2.0f);
+				uint8_t    *w = random_panels(1, type, N, K);
+				char	   *a = slot(2, M * row);
+				float	   *whole = slot(3, M * N * 4);
+				float	   *part = slot(4, M * N * 4);
+
+				t->pack(x, K, M, K, act, a, row);
+				t->gemm_panels(act, a, row, w, type, NULL, whole, N, M, N, K);
+				for (int i = 0; i < M; i++)
+					for (int j = 0; j < N; j += 16)
+						t->gemm_panels(act, a + i * row, row, w + kern_matrix_bytes(type, j, K), type, NULL,
+									   part + i * N + j, N, 1, 16, K);
+				assert_memory_equal(part, whole, M * N * 4);
+			}
 }
 
 /* The error is what the format allows, extremes and odd numbers included, at every level the same bits. */
 static void
 test_quantise(void **state)
 {
-	enum {N = 1300};
+	enum {N = 1300, GROUPS = (N + KERN_GROUP - 1) / KERN_GROUP};
 	const double allowed[2] = {0.004, 0.075};	/* half a step, as a share of the largest magnitude */
-	uint8_t		first[2][N * 2];
+	int8_t		first_q[2][GROUPS * KERN_GROUP];
+	uint16_t	first_scale[2][GROUPS];
 	const kern_table *t;
 
 	for (int l = 0; (t = nth_table(l)) != NULL; l++)
 		for (kern_dtype type = KERN_Q8; type <= KERN_Q4; type++)
 		{
-			size_t		bytes = kern_row_bytes(type, N);
 			float	   *x = slot(0, N * 4);
-			uint8_t    *out = slot(1, bytes);
+			int8_t	   *q = slot(1, GROUPS * KERN_GROUP);
+			uint16_t   *scale = slot(2, GROUPS * 2);
 			double		squares = 0;
 			double		errors = 0;
 
@@ -614,31 +815,35 @@ test_quantise(void **state)
 			x[101] = NAN;
 			for (int i = 128; i < 160; i++)
 				x[i] = i == 130 ? -1e30f : 1e-38f;
-			t->quantise(x, N, type, out);
-			for (int i = 0; i < N; i++)
+			t->quantise(x, N, type, q, scale);
+			for (int i = 0; i < GROUPS * KERN_GROUP; i++)
 			{
-				float		got = quantised_weight(out, type, N, i);
-				float		want = isfinite(x[i]) ? x[i] : 0;
+				float		got = (float) q[i] * reference_bf16(scale[i / KERN_GROUP]);
+				float		want = i < N && isfinite(x[i]) ? x[i] : 0;
 				float		largest = 0;
 
 				for (int j = i / KERN_GROUP * KERN_GROUP; j < N && j < i / KERN_GROUP * KERN_GROUP + KERN_GROUP; j++)
 					if (isfinite(x[j]) && fabsf(x[j]) > largest)
 						largest = fabsf(x[j]);
 				assert_true(isfinite(got));
+				assert_in_range(q[i] + 128, type == KERN_Q8 ? 1 : 120, type == KERN_Q8 ? 255 : 135);
 				/* what is clipped may be off by a step */
 				if (largest >= 1e-30f)
 					check_near(got, want, 2 * allowed[type - KERN_Q8] * largest, "quantise", t, i);
-				if (i < 128)
+				if (i < 160)
 					continue;
-				squares += i >= 160 ? (double) want * want : 0;
-				errors += i >= 160 ? ((double) want - got) * ((double) want - got) : 0;
+				squares += (double) want * want;
+				errors += ((double) want - got) * ((double) want - got);
 			}
 			/* uniform numbers: a step's error is step / sqrt 12, steps are 1/127 and about 1/7.5 */
 			assert_true(sqrt(errors / squares) < (type == KERN_Q8 ? 0.0045 : 0.075));
 			if (l == 0)
-				memcpy(first[type - KERN_Q8], out, bytes);
-			else
-				assert_memory_equal(out, first[type - KERN_Q8], bytes);
+			{
+				memcpy(first_q[type - KERN_Q8], q, sizeof(first_q[0]));
+				memcpy(first_scale[type - KERN_Q8], scale, sizeof(first_scale[0]));
+			}
+			assert_memory_equal(q, first_q[type - KERN_Q8], sizeof(first_q[0]));
+			assert_memory_equal(scale, first_scale[type - KERN_Q8], sizeof(first_scale[0]));
 		}
 }
 
@@ -1247,7 +1452,10 @@ main(void)
 		cmocka_unit_test(test_gemm_nt),
 		cmocka_unit_test(test_gemm_nt_double),
 		cmocka_unit_test(test_gemm_nt_split),
-		cmocka_unit_test(test_quantised),
+		cmocka_unit_test(test_panel_rows),
+		cmocka_unit_test(test_pack),
+		cmocka_unit_test(test_gemm_panels),
+		cmocka_unit_test(test_gemm_panels_split),
 		cmocka_unit_test(test_quantise),
 		cmocka_unit_test(test_gemm_nn),
 		cmocka_unit_test(test_exp),
