@@ -8,7 +8,6 @@
 #include "kernels_tables.h"
 
 #define TABLE kern_table_avx2
-#define TABLE_NAME "avx2"
 
 INLINE vi
 dot2(vi acc, vi w, vi a)

@@ -9,7 +9,6 @@
 #include "kernels_tables.h"
 
 #define TABLE kern_table_avx512
-#define TABLE_NAME "avx512"
 
 INLINE vi
 dot2(vi acc, vi w, vi a)

@@ -749,7 +749,6 @@ kern_add_bytes(const uint8_t *restrict x, int32_t f, int32_t *restrict sum, int 
 #include "panel_body.h"
 
 const kern_table TABLE = {
-	.name = TABLE_NAME,
 	.gemm_nt = kern_gemm_nt,
 	.gemm_nn = kern_gemm_nn,
 	.pack = kern_pack,

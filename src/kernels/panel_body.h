@@ -4,7 +4,8 @@
  *		Included by kernels_<set>.c behind the primitives of kernels_vec.h and these:
  *
  *		dot2(acc, w, a)		each lane plus the sum of products of its two 16-bit numbers
- *		dot4(acc, w, a)		of its four bytes, signed in both, none -128
+ *		dot4(acc, w, a)		of its four bytes, signed in both, none -128; with DOT4_OFFSET, which is
+ *							128, w is that much more and has no sign
  *		dot4_nibbles(acc, w, a)	the same of w in 0 .. 15; at most 8 times, then
  *		finish_nibbles(acc)	makes the sums out of what those have left
  *		PANEL_MR			rows of activations in a tile
@@ -16,6 +17,10 @@
 
 /* Registers that a panel's rows take */
 #define PANEL_COLS (KERN_PANEL / VL)
+
+#ifndef DOT4_OFFSET
+#define DOT4_OFFSET 0
+#endif
 
 typedef int16_t vs __attribute__((vector_size(4 * VL)));
 typedef uint16_t vus __attribute__((vector_size(4 * VL)));
@@ -64,6 +69,13 @@ second_bytes(vi x)
 	return (vi) ((vs) x >> 8);
 }
 
+/* What the weights are too large by when they meet the activations */
+INLINE int
+weight_offset(kern_dtype wt, kern_act act)
+{
+	return wt == KERN_Q4 ? 8 : act == KERN_ACT_I8 ? DOT4_OFFSET : 0;
+}
+
 /* sum[mr][cols] of one group: integers of the weights at w, activations at a */
 INLINE void
 group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const char *a, size_t row_bytes,
@@ -80,7 +92,7 @@ group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const cha
 			vi			x = load_ints(w + j * VL * 4);
 
 			if (wt == KERN_Q8 && act == KERN_ACT_I8)
-				part[0][j] = x;
+				part[0][j] = x ^ (vi) ((vu) {} + DOT4_OFFSET * 0x01010101u);
 			else if (wt == KERN_Q8)
 			{
 				part[0][j] = first_bytes(x);
@@ -99,7 +111,7 @@ group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const cha
 				part[3][j] = (vi) ((vus) x >> 12);
 			}
 		}
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
 			for (int p = 0; p < parts; p++)
@@ -123,7 +135,7 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 	const char *a = g->a + (size_t) m0 * g->row_bytes;
 	vf			acc[PANEL_MR][PANEL_COLS];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (int i = 0; i < mr; i++)
 		for (int j = 0; j < cols; j++)
 			acc[i][j] = splat(0.0f);
@@ -132,7 +144,7 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 		vi			sum[PANEL_MR][PANEL_COLS];
 		vf			scale[PANEL_COLS];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (int i = 0; i < mr; i++)
 			for (int j = 0; j < cols; j++)
 				sum[i][j] = (vi) {};
@@ -140,26 +152,27 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 		for (int j = 0; j < cols; j++)
 			scale[j] = (vf) (widen16(load16((const uint16_t *) (const void *) (w + kern_block_integers(wt)) +
 											lane + j * VL)) << 16);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (int i = 0; i < mr; i++)
 		{
 			const char *record = a + i * g->row_bytes;
 			vf			by = (vf) splat_bytes(record + KERN_ACT_SCALE(act));
-			vi			eights = splat_bytes(record + KERN_ACT_SCALE(act) + 4) << 3;
+			vi			excess = splat_bytes(record + KERN_ACT_SCALE(act) + 4) * weight_offset(wt, act);
 
 			for (int j = 0; j < cols; j++)
 			{
 				vi			s = sum[i][j];
 
-				if (wt == KERN_Q4)
-					s = (act == KERN_ACT_I8 ? finish_nibbles(s) : s) - eights;
+				if (wt == KERN_Q4 && act == KERN_ACT_I8)
+					s = finish_nibbles(s);
+				s -= excess;
 				acc[i][j] = vfma(__builtin_convertvector(s, vf), scale[j] * by, acc[i][j]);
 			}
 		}
 		w += kern_block_bytes(wt);
 		a += KERN_ACT_RECORD(act);
 	}
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (int i = 0; i < mr; i++)
 		for (int j = 0; j < cols; j++)
 		{
@@ -184,7 +197,7 @@ rows_panel(const panel_product *g, int m0, int mr, const char *panel, int n0, ke
 			tile_panel(g, m0, mr, panel, lane, n0 + lane, 1, wt, act);
 }
 
-_Static_assert(PANEL_MR == 4 || PANEL_MR == 6, "gemm_panels handles remainders of 1 to 5 rows");
+_Static_assert(PANEL_MR == 4 || PANEL_MR == 6 || PANEL_MR == 12, "gemm_panels handles remainders of 6 and of 1 to 5");
 
 /* A panel stays in the first-level cache while all rows pass by. */
 INLINE void
@@ -198,6 +211,10 @@ gemm_panels(const panel_product *g, const char *w, int m, kern_dtype wt, kern_ac
 
 		for (; m0 + PANEL_MR <= m; m0 += PANEL_MR)
 			rows_panel(g, m0, PANEL_MR, w, n0, wt, act);
+#if PANEL_MR > 6
+		for (; m0 + 6 <= m; m0 += 6)
+			rows_panel(g, m0, 6, w, n0, wt, act);
+#endif
 		switch (m - m0)
 		{
 #if PANEL_MR > 4
