@@ -26,10 +26,12 @@ OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
-ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson libxxhash
+ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp freetype2 zlib libpcre2-8 jansson libxxhash
+# libqpdf is opened at run time (pdf_library.h), by the name that a linked program would ask for
+QPDF_LIBRARY := $(shell objdump -p "$$(pkg-config --variable=libdir libqpdf)/libqpdf.so" | awk '$$1 == "SONAME" { print $$2 }')
 # libqpdf may name the C++ standard of its other interface; libwebp's headers do not tell its version
-ENGINE_CFLAGS := $(filter-out -std=%,$(shell pkg-config --cflags $(ENGINE_PKGS))) \
-	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp)
+ENGINE_CFLAGS := $(filter-out -std=%,$(shell pkg-config --cflags $(ENGINE_PKGS) libqpdf)) \
+	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp) -DDSV_QPDF_LIBRARY='"$(QPDF_LIBRARY)"'
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
 # The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's
 SHLIB_LINK = $(ENGINE_LIBS) -Wl,--version-script=src/pg/exports.map
@@ -92,8 +94,15 @@ build/libdsv.a: $(ENGINE_OBJS)
 
 $(TOOL_OBJS): override CFLAGS += $(ENGINE_CFLAGS)
 
-build/dsvl2: $(TOOL_OBJS) build/libdsv.a
+build/dsvl2: $(TOOL_OBJS) build/libdsv.a build/qpdf-names
 	$(CC) $(CFLAGS) -o $@ $(TOOL_OBJS) build/libdsv.a $(ENGINE_LIBS)
+
+# Fails where libqpdf lacks a function that is looked up at run time
+build/qpdf-names: src/engine/pdf_library.h
+	@mkdir -p $(@D)
+	echo 'DSV_QPDF_FUNCTIONS(USE) int main(void) { return 0; }' | \
+		$(CC) $(ENGINE_CFLAGS) -include $< '-DUSE(name)=void *use_##name = (void *) qpdf_##name;' \
+		-x c -o $@ - $(shell pkg-config --libs libqpdf)
 
 # ---- unit tests ----
 
@@ -166,8 +175,15 @@ build/fuzz/fuzz_%: test/fuzz/fuzz_%.c test/fuzz/fuzz.h build/fuzz/libdsv.a
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -Isrc/engine $(ENGINE_CFLAGS) -o $@ $< build/fuzz/libdsv.a \
 		$(ENGINE_LIBS)
 
+# seeds that only a build can make
+build/fuzz/packed: build/dsvl2 test/golden/variant-a test/golden/variant-b
+	@mkdir -p $@
+	build/dsvl2 pack --quiet --force --quant q8 test/golden/variant-a $@/a.safetensors
+	build/dsvl2 pack --quiet --force --quant q4 test/golden/variant-b $@/b.safetensors
+	@touch $@
+
 .PHONY: check-fuzz
-check-fuzz: $(FUZZ_BINS)
+check-fuzz: $(FUZZ_BINS) build/fuzz/packed
 	scripts/run-fuzz $(FUZZ_SECONDS) $(FUZZ_BINS)
 
 -include $(FUZZ_OBJS:.o=.d)

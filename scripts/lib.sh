@@ -123,7 +123,8 @@ copy_tree()
 }
 
 # start_cluster DIR USER [LINE...]: a cluster in DIR/data, reachable through a socket
-# in DIR alone, with the given lines in its postgresql.conf.  Whoever can enter DIR (its
+# in DIR alone, with the given lines in its postgresql.conf.  It computes in fp32, of which the
+# answers that we know are.  Whoever can enter DIR (its
 # owner and root) may connect without a password; nobody else can.
 start_cluster()
 {
@@ -133,7 +134,8 @@ start_cluster()
   as_server "$BINDIR/initdb" -D "$dir/data" -U "$user" -A trust -E UTF8 --locale=C.UTF-8 \
     --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die "initdb failed"; }
   printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$dir'" \
-    "unix_socket_permissions = 0700" 'fsync = off' 'max_connections = 40' "$@" \
+    "unix_socket_permissions = 0700" 'fsync = off' 'max_connections = 40' \
+    'dsvl2.precision = fp32' "$@" \
     | as_server tee -a "$dir/data/postgresql.conf" >/dev/null
   if ! as_server "$BINDIR/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w -s start; then
     as_server tail -20 "$dir/server.log" >&2

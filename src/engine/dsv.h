@@ -203,8 +203,8 @@ dsv_code	dsv_model_open(const char *path, const dsv_mem *mem, dsv_model **out, d
 void		dsv_model_close(dsv_model *model);
 const dsv_model_info *dsv_model_get_info(const dsv_model *model);
 
-/* Asks the kernel to read the weights ahead, polling between pieces.  *resident
- * (may be NULL) gets the number of bytes touched.  Errors: CANCELED. */
+/* Reads and maps the weights, polling between pieces.  *resident (may be NULL) gets the
+ * number of bytes touched.  Errors: CANCELED, IO. */
 dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
 							  int64_t *resident, dsv_error *err);
 
@@ -568,12 +568,17 @@ typedef enum dsv_precision
 {
 	DSV_PRECISION_FP32 = 0,		/* fp32 activations and key/value pages */
 	DSV_PRECISION_BF16,			/* activations rounded to bf16 before every product */
+	DSV_PRECISION_AUTO,			/* bf16 where the instruction set in use when the engine is created
+								 * multiplies bf16, else fp32 */
 } dsv_precision;
 
-/* What activations are made when they meet quantised weights */
+/* What activations are made when they meet quantised weights: integers with a scale for each 32.
+ * AUTO is int8 with q4, whose own error is far larger, and with q8 where the machine has dot products
+ * of bytes; else int16. */
 typedef enum dsv_activations
 {
-	DSV_ACTIVATIONS_INT16 = 0,
+	DSV_ACTIVATIONS_AUTO = 0,
+	DSV_ACTIVATIONS_INT16,
 	DSV_ACTIVATIONS_INT8,
 } dsv_activations;
 
@@ -626,6 +631,7 @@ typedef struct dsv_engine_options
 	bool		no_blas;		/* own kernels only; with AVX-512 they are used anyway */
 	void		(*trace) (void *ud, const dsv_trace_event *event);
 	void	   *trace_ud;
+	bool		trace_all_rows; /* have the last layer compute rows that nobody but the trace needs */
 } dsv_engine_options;
 
 /* Errors: NOMEM, INPUT. */
@@ -633,6 +639,10 @@ dsv_code	dsv_engine_create(dsv_model *model, const dsv_engine_options *options,
 							  dsv_engine **out, dsv_error *err);
 void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
+
+/* Gives the memory of its scratch beyond keep bytes back to the system until work goes on.  No
+ * sequence may be left.  For an engine that may have nothing to do for long. */
+void		dsv_engine_rest(dsv_engine *engine, size_t keep);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
  * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of

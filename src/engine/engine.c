@@ -4,8 +4,11 @@
  */
 #include "engine.h"
 
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DEFAULT_KV_MEMORY ((size_t) 512 << 20)
 
@@ -59,6 +62,16 @@ create_caches(dsv_engine *engine, dsv_error *err)
 	return dsv_tile_cache_init(&engine->tiles, tile, budget / TILE_SHARE, &engine->mem, err);
 }
 
+static void
+choose_activations(dsv_compute *compute, dsv_activations activations)
+{
+	bool		automatic = activations == DSV_ACTIVATIONS_AUTO;
+
+	compute->act_q8 = activations == DSV_ACTIVATIONS_INT8 || (automatic && kern->int8_dot) ?
+		KERN_ACT_I8 : KERN_ACT_I16;
+	compute->act_q4 = activations == DSV_ACTIVATIONS_INT8 || automatic ? KERN_ACT_I8 : KERN_ACT_I16;
+}
+
 dsv_code
 dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engine **out, dsv_error *err)
 {
@@ -77,10 +90,10 @@ dsv_engine_create(dsv_model *model, const dsv_engine_options *options, dsv_engin
 	engine->mem = options->mem != NULL ? *options->mem : dsv_mem_libc;
 	engine->options.mem = &engine->mem;
 	dsv_engine_set_threads(engine, options->threads);
-	engine->compute.bf16 = options->precision == DSV_PRECISION_BF16;
+	engine->compute.bf16 = options->precision == DSV_PRECISION_BF16 ||
+		(options->precision == DSV_PRECISION_AUTO && kern->gemm_bf16 != NULL);
 	engine->compute.mla = options->mla;
-	engine->compute.act_q8 = engine->compute.act_q4 =
-		options->activations == DSV_ACTIVATIONS_INT8 ? KERN_ACT_I8 : KERN_ACT_I16;
+	choose_activations(&engine->compute, options->activations);
 	engine->compute.poll = &engine->options.poll;
 	engine->compute.trace = options->trace;
 	engine->compute.trace_ud = options->trace_ud;
@@ -221,6 +234,23 @@ dsv_engine_drop_scratch(dsv_engine *engine)
 	engine->scratch_to_free = NULL;
 	engine->scratch_bytes = 0;
 	engine->scratch_rows = engine->scratch_positions = engine->scratch_threads = 0;
+}
+
+/* The addresses stay, so that nothing has to be taken, and can fail, when work goes on. */
+void
+dsv_engine_rest(dsv_engine *engine, size_t keep)
+{
+	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
+	uintptr_t	begin = (uintptr_t) engine->scratch_to_free;
+	uintptr_t	end = begin + engine->scratch_bytes;
+
+	if (engine->scratch_bytes <= keep)
+		return;
+	begin += keep + page - 1;
+	begin -= begin % page;
+	end -= end % page;
+	if (begin < end)
+		(void) madvise((void *) begin, end - begin, MADV_DONTNEED);
 }
 
 /* ---- what it takes and holds ---- */

@@ -160,6 +160,7 @@ combine(const kern_table *base, const kern_table *own)
 {
 	kern_table	t = *base;
 
+	t.int8_dot |= own->int8_dot;
 	if (own->gemm_panels != NULL)
 		t.gemm_panels = own->gemm_panels;
 	if (own->gemm_bf16 != NULL)

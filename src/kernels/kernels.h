@@ -120,6 +120,8 @@ kern_act_bytes(kern_act act, size_t n)
 typedef struct kern_table
 {
 	const char *name;			/* as kern_level_name() */
+	bool		int8_dot;		/* products of KERN_ACT_I8 are clearly faster than of KERN_ACT_I16 with
+								 * KERN_Q8, too */
 
 	/* C[m, n] = A[m, k] W[n, k]^T + bias[n] (bias may be NULL), sums over k as above, bias
 	 * added last; W of a float type */
@@ -203,14 +205,28 @@ typedef struct kern_table
 
 	/* y[n, 3]: each the sum of the count[i] pixels of x[., 3] from first[i] on, weighted by
 	 * weight[i, .] (row stride ldw) in fixed point of KERN_PIXEL_BITS bits, plus one half, cut to
-	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits.  Behind the count[i] weights
-	 * there are zeros up to a multiple of 4, and behind the last of the pixels KERN_PIXEL_SLACK bytes
-	 * that may be read. */
+	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits, each weight is below 16.
+	 * Behind the count[i] weights there are zeros up to a multiple of 4, and behind the last of the
+	 * pixels KERN_PIXEL_SLACK bytes that may be read. */
 	void		(*weigh_pixels) (const uint8_t *x, const int *first, const int *count, const int32_t *weight,
 								 size_t ldw, uint8_t *y, int n);
 
 	/* sum[n] += f * x */
 	void		(*add_bytes) (const uint8_t *x, int32_t f, int32_t *sum, int n);
+
+	/*
+	 * One step of a softmax over more columns than are at hand: of row r of score[m, width] the
+	 * first min(width, seen + r step) count.  score = exp(score - max'), the others 0, where max'[m]
+	 * is the larger of max and the row's largest; shrink[m] = exp(max - max') is what sums and outputs
+	 * of earlier steps have to be multiplied by; sum = sum shrink + the row's sum (order as above).
+	 * A row of which nothing counts leaves max and sum, and its shrink is 1.  exp of less than
+	 * -87 is 0.  width is a multiple of 16; max begins as -inf, sum as 0.
+	 */
+	void		(*softmax_rows) (float *score, size_t lds, int m, int width, int seen, int step, float *max,
+								 float *sum, float *shrink);
+
+	/* y[n, m] = x[m, n] transposed, rounded to a float type as by narrow */
+	void		(*transpose) (const float *x, size_t ldx, int m, int n, kern_dtype yt, void *y, size_t ldy);
 } kern_table;
 
 /* Each has what the ones before it have, but for KERN_AVX2_VNNI, which processors with AVX-512 may lack. */

@@ -537,6 +537,7 @@ kern_gemm_panels(kern_act act, const void *a, size_t a_row_bytes, const void *w,
 }
 
 const kern_table kern_table_amx = {
+	.int8_dot = true,
 	.gemm_bf16 = kern_gemm_bf16,
 	.gemm_panels = kern_gemm_panels,
 };

@@ -36,6 +36,7 @@ finish_nibbles(vi acc)
 #include "panel_body.h"
 
 const kern_table kern_table_avx2_vnni = {
+	.int8_dot = true,
 	.gemm_panels = kern_gemm_panels,
 };
 

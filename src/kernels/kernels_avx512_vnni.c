@@ -39,6 +39,7 @@ finish_nibbles(vi acc)
 #include "panel_body.h"
 
 const kern_table kern_table_avx512_vnni = {
+	.int8_dot = true,
 	.gemm_panels = kern_gemm_panels,
 };
 

@@ -208,30 +208,41 @@ kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
 	}
 }
 
-static void
-kern_narrow(const float *x, kern_dtype yt, void *out, size_t n)
+/* n lanes of v, n > 0, to y[i] and on, rounded as narrow does */
+INLINE void
+store_as(void *y, kern_dtype t, size_t i, vf v, int n)
 {
-	uint16_t   *y = out;
+	vh			h;
 
+	if (t == KERN_F32)
+	{
+		store_some((float *) y + i, v, n);
+		return;
+	}
+	h = t == KERN_BF16 ? narrow16((vu) round_bf16_lanes(v) >> 16) : narrow_half(v);
+	if (n >= VL)
+		store16((uint16_t *) y + i, h);
+	else
+		store_part16((uint16_t *) y + i, h, n);
+}
+
+static void
+kern_narrow(const float *x, kern_dtype yt, void *y, size_t n)
+{
 	if (yt == KERN_F32)
 	{
-		memmove(out, x, n * sizeof(float));
+		memmove(y, x, n * sizeof(float));
 		return;
 	}
 	for (size_t i = 0; i < n; i += VL)
 	{
 		int			left = lanes_left(n, i);
 		vf			v = load_some(x, KERN_F32, i, left);
-		vh			h;
 
 		if (yt == KERN_BF16)
-			h = narrow16((vu) round_bf16_lanes(v) >> 16);
+			store_as(y, KERN_BF16, i, v, left);
 		else
-			h = narrow_half(v);
-		if (left == VL)
-			store16(y + i, h);
-		else
-			store_part16(y + i, h, left);
+			store_as(y, KERN_F16, i, v, left);
 	}
 }
 
@@ -613,93 +624,34 @@ kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ld
 	}
 }
 
-/* mr rows of C, nv registers wide (the last of them `last` lanes); p, v and c point at the
- * block, mr, nv and vt are constants wherever this is inlined */
-INLINE void
-tile_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-		size_t ldc, int n, int mr, int nv, int last)
-{
-	vf			acc[NN_MR][NN_NV];
-
-	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < nv; j++)
-			acc[i][j] = load_some(c + i * ldc, KERN_F32, j * VL, j == nv - 1 ? last : VL);
-	for (int r = 0; r < n; r++)
-	{
-		vf			row[NN_NV];
-
-		for (int j = 0; j < nv; j++)
-			row[j] = load_some(v, vt, r * ldv + j * VL, j == nv - 1 ? last : VL);
-		for (int i = 0; i < mr; i++)
-		{
-			vf			f = splat(p[i * ldp + r]);
-
-			for (int j = 0; j < nv; j++)
-				acc[i][j] = vfma(f, row[j], acc[i][j]);
-		}
-	}
-	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < nv; j++)
-			store_some(c + i * ldc + j * VL, acc[i][j], j == nv - 1 ? last : VL);
-}
-
-/* mr rows of C over all columns */
-INLINE void
-rows_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-		size_t ldc, int n, int d, int mr)
-{
-	const char *column = v;
-	int			j = 0;
-
-	for (; j + NN_NV * VL <= d; j += NN_NV * VL)
-		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, NN_NV, VL);
-	for (; j + VL <= d; j += VL)
-		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, 1, VL);
-	if (j < d)
-		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, 1, d - j);
-}
-
-INLINE void
-gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-		size_t ldc, int m, int n, int d)
-{
-	int			i = 0;
-
-	for (; i + NN_MR <= m; i += NN_MR)
-		rows_nn(p + i * ldp, ldp, v, vt, ldv, c + i * ldc, ldc, n, d, NN_MR);
-	for (; i < m; i++)
-		rows_nn(p + i * ldp, ldp, v, vt, ldv, c + i * ldc, ldc, n, d, 1);
-}
-
-static void
-kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-			 size_t ldc, int m, int n, int d)
-{
-	switch (vt)
-	{
-		case KERN_F32:
-			gemm_nn(p, ldp, v, KERN_F32, ldv, c, ldc, m, n, d);
-			break;
-		case KERN_BF16:
-			gemm_nn(p, ldp, v, KERN_BF16, ldv, c, ldc, m, n, d);
-			break;
-		case KERN_F16:
-			gemm_nn(p, ldp, v, KERN_F16, ldv, c, ldc, m, n, d);
-			break;
-		case KERN_Q8:
-		case KERN_Q4:
-			break;				/* not offered */
-	}
-}
-
 /* ---- pixels ---- */
 
-INLINE uint8_t
+#ifndef HAVE_WEIGHTED_PIXELS
+
+INLINE uint32_t
 clip_pixel(int32_t sum)
 {
 	sum >>= KERN_PIXEL_BITS;
-	return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
+	return sum < 0 ? 0 : sum > 255 ? 255 : (uint32_t) sum;
 }
+
+INLINE uint32_t
+weighted_pixels(const uint8_t *p, const int32_t *w, int count)
+{
+	int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
+	int32_t		green = red;
+	int32_t		blue = red;
+
+	for (int k = 0; k < count; k++, p += 3)
+	{
+		red += p[0] * w[k];
+		green += p[1] * w[k];
+		blue += p[2] * w[k];
+	}
+	return clip_pixel(red) | clip_pixel(green) << 8 | clip_pixel(blue) << 16;
+}
+
+#endif
 
 static void
 kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
@@ -708,33 +660,11 @@ kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
 {
 	for (int i = 0; i < n; i++, weight += ldw, y += 3)
 	{
-		const uint8_t *p = x + 3 * (size_t) first[i];
-		int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
-		int32_t		green = red;
-		int32_t		blue = red;
+		uint32_t	pixel = weighted_pixels(x + 3 * (size_t) first[i], weight, count[i]);
 
-#ifdef HAVE_WEIGHTED_PIXELS
-		vi			sum = {0};
-
-		for (int k = 0; k < count[i]; k += 4, p += 12)
-			sum += weighted_pixels(p, weight + k);
-		for (int l = 0; l < VL; l += 4)
-		{
-			red += sum[l];
-			green += sum[l + 1];
-			blue += sum[l + 2];
-		}
-#else
-		for (int k = 0; k < count[i]; k++, p += 3)
-		{
-			red += p[0] * weight[k];
-			green += p[1] * weight[k];
-			blue += p[2] * weight[k];
-		}
-#endif
-		y[0] = clip_pixel(red);
-		y[1] = clip_pixel(green);
-		y[2] = clip_pixel(blue);
+		y[0] = (uint8_t) pixel;
+		y[1] = (uint8_t) (pixel >> 8);
+		y[2] = (uint8_t) (pixel >> 16);
 	}
 }
 
@@ -747,6 +677,7 @@ kern_add_bytes(const uint8_t *restrict x, int32_t f, int32_t *restrict sum, int 
 
 #include "pack_body.h"
 #include "panel_body.h"
+#include "attention_body.h"
 
 const kern_table TABLE = {
 	.gemm_nt = kern_gemm_nt,
@@ -771,4 +702,6 @@ const kern_table TABLE = {
 	.rope = kern_rope,
 	.weigh_pixels = kern_weigh_pixels,
 	.add_bytes = kern_add_bytes,
+	.softmax_rows = kern_softmax_rows,
+	.transpose = kern_transpose,
 };

@@ -15,7 +15,7 @@
 #define NR 1
 #define GEMV_NR 2
 #define PANEL_MR 4
-#define NN_MR 3
+#define NN_SUMS 12
 #define NN_NV 3
 
 INLINE vf

@@ -14,7 +14,7 @@
 #define NR 2
 #define GEMV_NR 4
 #define PANEL_MR 6
-#define NN_MR 4
+#define NN_SUMS 12
 #define NN_NV 3
 
 INLINE vf
@@ -121,18 +121,37 @@ sum_lanes(const vf acc[PARTS])
 
 #define HAVE_WEIGHTED_PIXELS
 
-INLINE vi
-weighted_pixels(const uint8_t *p, const int32_t *w)
+/* Products of 16 bits, two of them added by one instruction: a weight is 2048 times its high
+ * part and its low part of 11 bits. */
+INLINE uint32_t
+weighted_pixels(const uint8_t *p, const int32_t *w, int count)
 {
-	const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+	const __m256i pairs = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,
+										   6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
 	const __m256i low = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
 	const __m256i high = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
-	__m128i		pixels = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *) p), apart);
-	__m256i		weights = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *) w));
+	__m256i		low_sum = _mm256_setzero_si256();
+	__m256i		high_sum = _mm256_setzero_si256();
+	__m128i		sum;
 
-	return (vi) _mm256_mullo_epi32(_mm256_cvtepu8_epi32(pixels), _mm256_permutevar8x32_epi32(weights, low)) +
-		(vi) _mm256_mullo_epi32(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(pixels, pixels)),
-								_mm256_permutevar8x32_epi32(weights, high));
+	for (int k = 0; k < count; k += 4, p += 12)
+	{
+		__m256i		pixels = _mm256_shuffle_epi8(
+				_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) p)), pairs);
+		__m128i		four = _mm_loadu_si128((const __m128i *) (w + k));
+		__m256i		weights = _mm256_castsi128_si256(
+				_mm_packs_epi32(_mm_and_si128(four, _mm_set1_epi32(2047)), _mm_srai_epi32(four, 11)));
+
+		low_sum = _mm256_add_epi32(low_sum,
+				_mm256_madd_epi16(pixels, _mm256_permutevar8x32_epi32(weights, low)));
+		high_sum = _mm256_add_epi32(high_sum,
+				_mm256_madd_epi16(pixels, _mm256_permutevar8x32_epi32(weights, high)));
+	}
+	low_sum = _mm256_add_epi32(low_sum, _mm256_slli_epi32(high_sum, 11));
+	sum = _mm_add_epi32(_mm256_castsi256_si128(low_sum), _mm256_extracti128_si256(low_sum, 1));
+	sum = _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(1 << (KERN_PIXEL_BITS - 1))), KERN_PIXEL_BITS);
+	sum = _mm_packs_epi32(sum, sum);
+	return (uint32_t) _mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
 }
 
 #include "lanes.h"

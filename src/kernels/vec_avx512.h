@@ -14,7 +14,7 @@
 #define NR 4
 #define GEMV_NR 8
 #define PANEL_MR 6
-#define NN_MR 6
+#define NN_SUMS 24
 #define NN_NV 4
 
 INLINE vf
@@ -125,15 +125,28 @@ sum_lanes(const vf acc[PARTS])
 
 #define HAVE_WEIGHTED_PIXELS
 
-INLINE vi
-weighted_pixels(const uint8_t *p, const int32_t *w)
+INLINE uint32_t
+weighted_pixels(const uint8_t *p, const int32_t *w, int count)
 {
 	const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
 	const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-	__m128i		pixels = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *) p), apart);
-	__m512i		weights = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *) w));
+	__m512i		sums = _mm512_setzero_si512();
+	__m256i		halves;
+	__m128i		sum;
 
-	return (vi) _mm512_mullo_epi32(_mm512_cvtepu8_epi32(pixels), _mm512_permutexvar_epi32(spread, weights));
+	for (int k = 0; k < count; k += 4, p += 12)
+	{
+		__m128i		pixels = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *) p), apart);
+		__m512i		weights = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *) (w + k)));
+
+		sums = _mm512_add_epi32(sums, _mm512_mullo_epi32(_mm512_cvtepu8_epi32(pixels),
+														 _mm512_permutexvar_epi32(spread, weights)));
+	}
+	halves = _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
+	sum = _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+	sum = _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(1 << (KERN_PIXEL_BITS - 1))), KERN_PIXEL_BITS);
+	sum = _mm_packs_epi32(sum, sum);
+	return (uint32_t) _mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
 }
 
 #include "lanes.h"

@@ -21,6 +21,10 @@
 /* Two, so that comparing two models in one query does not reopen them row by row */
 #define MAX_OPEN 2
 
+/* What a backend keeps of the engine's scratch between calls.  nano needs no more; what larger
+ * models need is soon taken again beside the time of a call. */
+#define REST_SCRATCH ((size_t) 8 << 20)
+
 struct BackendModel
 {
 	MemoryContext context;		/* NULL = free slot */
@@ -30,6 +34,7 @@ struct BackendModel
 	dsv_model  *model;
 	dsv_engine *engine;			/* NULL until something is computed */
 	int			precision;		/* of the engine */
+	int			activations;
 	int			kv_memory;
 	uint64		last_used;
 	int			pins;
@@ -168,8 +173,12 @@ PinBackendModel(BackendModel *backend)
 void
 UnpinBackendModel(BackendModel *backend)
 {
-	if (--backend->pins == 0 && backend->doomed)
+	if (--backend->pins > 0)
+		return;
+	if (backend->doomed)
 		close_slot(backend);
+	else
+		dsv_engine_rest(backend->engine, REST_SCRATCH);
 }
 
 int
@@ -336,6 +345,13 @@ GetBackendModel(BackendModel *backend)
 	return backend->model;
 }
 
+/* An engine computes in one number format from its start. */
+static bool
+other_format(const BackendModel *backend)
+{
+	return backend->precision != SettingPrecision || backend->activations != SettingActivations;
+}
+
 dsv_engine *
 GetBackendEngine(BackendModel *backend)
 {
@@ -344,20 +360,23 @@ GetBackendEngine(BackendModel *backend)
 		.poll = {poll_interrupts, NULL},
 		.threads = SettingThreads,
 		.precision = SettingPrecision,
+		.activations = SettingActivations,
 		.kv_memory = (size_t) SettingKvMemory * 1024 * 1024,
 		/* a step, and so what a cancel may have to wait for, stays short */
 		.prefill_rows = 1024,
 	};
 	dsv_error	err;
 
-	if (backend->engine != NULL && backend->pins > 0 && backend->precision != SettingPrecision)
+	if (backend->engine != NULL && backend->pins > 0 && other_format(backend))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("cannot change dsvl2.precision while model \"%s\" is at work", backend->name),
+				 errmsg("cannot change %s while model \"%s\" is at work",
+						backend->precision != SettingPrecision ? "dsvl2.precision" : "dsvl2.activations",
+						backend->name),
 				 errhint("Close the cursors that read its answers.")));
 	/* other memory can wait until nothing is in it */
 	if (backend->engine != NULL && backend->pins == 0 &&
-		(backend->precision != SettingPrecision || backend->kv_memory != SettingKvMemory))
+		(other_format(backend) || backend->kv_memory != SettingKvMemory))
 	{
 		dsv_engine_destroy(backend->engine);
 		backend->engine = NULL;
@@ -371,6 +390,7 @@ GetBackendEngine(BackendModel *backend)
 	if (dsv_engine_create(backend->model, &options, &backend->engine, &err) != DSV_OK)
 		ReportEngineError(&err);
 	backend->precision = SettingPrecision;
+	backend->activations = SettingActivations;
 	backend->kv_memory = SettingKvMemory;
 	return backend->engine;
 }

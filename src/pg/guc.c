@@ -14,6 +14,7 @@ char	   *SettingDefaultModel;
 int			SettingThreads = 0;
 int			SettingCpuLevel = DSV_CPU_AUTO;
 int			SettingPrecision = DSV_PRECISION_FP32;
+int			SettingActivations;
 int			SettingMaxTokens = 1024;
 int			SettingOnError = ON_ERROR_ERROR;
 int			SettingMemoSize = 4096;
@@ -42,6 +43,14 @@ static const struct config_enum_entry cpu_levels[] = {
 static const struct config_enum_entry precisions[] = {
 	{"fp32", DSV_PRECISION_FP32, false},
 	{"bf16", DSV_PRECISION_BF16, false},
+	{"auto", DSV_PRECISION_AUTO, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry activations[] = {
+	{"auto", DSV_ACTIVATIONS_AUTO, false},
+	{"int16", DSV_ACTIVATIONS_INT16, false},
+	{"int8", DSV_ACTIVATIONS_INT8, false},
 	{NULL, 0, false}
 };
 
@@ -79,8 +88,14 @@ define_model_settings(void)
 							   &SettingPackDir, "", PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("dsvl2.precision",
 							 "Number format of activations.",
-							 "bf16 rounds them before every product, as the reference does in bf16.",
-							 &SettingPrecision, DSV_PRECISION_FP32, precisions, PGC_USERSET, 0,
+							 "bf16 rounds them before every product, as the reference does in bf16; auto does so where "
+							 "the processor multiplies bf16.",
+							 &SettingPrecision, DSV_PRECISION_AUTO, precisions, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("dsvl2.activations",
+							 "Number format of activations that meet quantised weights.",
+							 "auto is int8 with q4, and with q8 where the machine is faster with it; else int16.",
+							 &SettingActivations, DSV_ACTIVATIONS_AUTO, activations, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("dsvl2.threads",
 							"Threads of a backend that compute.", "0 means one a processor, at most 16.",

@@ -18,6 +18,7 @@ extern char *SettingDefaultModel;
 extern int	SettingThreads;		/* 0 = one a processor */
 extern int	SettingCpuLevel;	/* dsv_cpu_level */
 extern int	SettingPrecision;	/* dsv_precision */
+extern int	SettingActivations; /* dsv_activations */
 extern int	SettingMaxTokens;	/* 0 = what the context holds */
 extern int	SettingOnError;		/* OnError */
 extern int	SettingMemoSize;	/* kB, 0 = off */

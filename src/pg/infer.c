@@ -247,8 +247,8 @@ MakeInferKey(const InferCall *call, const dsv_model_info *info, const char *task
 	StringInfoData s;
 
 	initStringInfo(&s);
-	appendStringInfo(&s, "%s %d %d %d %d ", info->digest,
-					 call->task, SettingPrecision, (int) dsv_cpu_current(), call->place_images);
+	appendStringInfo(&s, "%s %d %d %d %d %d ", info->digest,
+					 call->task, SettingPrecision, SettingActivations, (int) dsv_cpu_current(), call->place_images);
 	appendStringInfo(&s, "%zu:%s ", strlen(task_prompt), task_prompt);
 	if (call->prompt != NULL)
 		appendStringInfo(&s, "%zu:%s ", strlen(call->prompt), call->prompt);

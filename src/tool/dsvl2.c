@@ -15,7 +15,7 @@ static const tool_command commands[] = {
 	{"verify", "FILE", "reads a packed model and compares its checksums", tool_verify},
 	{"compare", "MODEL MODEL INPUT...", "how far the answers of two models' weights are apart",
 		tool_compare},
-	{"masks", "DIR", "measures how long a grammar's token masks take", tool_masks},
+	{"masks", "MODEL", "measures how long a grammar's token masks take", tool_masks},
 	{"golden", "MODEL CASE.json...", "compares with vectors of the reference implementation",
 		tool_golden},
 	{"nano-check", "MODEL SAMPLES_DIR", "compares answers with predictions and the truth",

@@ -47,6 +47,8 @@ sub new_node
 	my $samples = nano_dir() . '/samples';
 
 	$node->init;
+	# the answers that the tests know are of fp32
+	$node->append_conf('postgresql.conf', "dsvl2.precision = fp32\n");
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'dsvl2'\n")
 	  if $options{preload};
 	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};

@@ -16,6 +16,8 @@ my $session = DSVL2::Session->new($node);
 my $folder = PostgreSQL::Test::Utils::tempdir() . '/model';
 my $dir = $node->data_dir . '/dsvl2';
 my $ask = 'SELECT vl_ocr(' . FIRST_RECEIPT . ', model => %s)';
+my $logprob = "SELECT (vl_run('ocr', " . FIRST_RECEIPT
+  . q{, model => %s, options => '{"max_tokens": 40, "scores": true}')).logprobs[30]};
 
 PostgreSQL::Test::RecursiveCopy::copypath(nano_dir(), $folder,
 	filterfn => sub { $_[0] !~ /^samples/ });
@@ -68,6 +70,20 @@ foreach my $name (qw(eight four))
 	$fresh->quit;
 	is($session->query("SELECT vl_verify_model('$name')"), '', 'its checksums are right');
 }
+# ---- activations ----
+
+my %first;
+foreach my $format (qw(int16 int8 auto))
+{
+	$session->query("SET dsvl2.activations = $format");
+	$first{$_}{$format} = $session->query(sprintf $logprob, "'$_'") foreach qw(nano eight four);
+}
+cmp_ok($first{eight}{int16}, '!=', $first{eight}{int8}, 'activations of q8 have a format');
+cmp_ok(abs($first{eight}{int16} - $first{eight}{int8}), '<', 0.05, 'and differ little');
+cmp_ok($first{four}{auto}, '!=', $first{four}{int16}, 'by itself int8 with q4');
+is($first{nano}{int16}, $first{nano}{int8}, 'published weights have none');
+$session->query('RESET dsvl2.activations');
+
 is($session->query("SELECT vl_verify_model('nano')"), '', 'a folder can be verified too');
 is($session->query("SELECT vl_prewarm('eight') = bytes FROM vl_models WHERE name = 'eight'"),
 	't', 'a packed file can be warmed');

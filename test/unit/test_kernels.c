@@ -1013,11 +1013,104 @@ test_gemm_nn(void **state)
 				check_gemm_nn(t, types[k], 1 + d % 8, 1 + d % 11, d);
 			}
 			check_gemm_nn(t, types[k], 14, 37, 129);
+			check_gemm_nn(t, types[k], 48, 72, 64);
+			check_gemm_nn(t, types[k], 49, 64, 72);
+			check_gemm_nn(t, types[k], 1, 64, 300);
 		}
 	}
 }
 
 /* ---- exp and its relatives ---- */
+
+#define SOFTMAX_ROWS 9
+
+/* What softmax_rows is told so far, and what it said: in double, from the definition */
+typedef struct running
+{
+	double		max;
+	double		sum;
+} running;
+
+static void
+check_softmax_row(const kern_table *t, const float *x, const float *got, int width, int seen, running *run,
+				  float max, float sum, float shrink)
+{
+	double		most = run->max;
+	double		added = 0;
+	double		shrunk;
+
+	seen = seen < 0 ? 0 : seen > width ? width : seen;
+	for (int i = 0; i < seen; i++)
+		most = fmax(most, x[i]);
+	for (int i = 0; i < width; i++)
+	{
+		float		below = x[i] - (float) most;
+		double		e = i < seen && below >= -87 ? exp(below) : 0;
+
+		check_near(got[i], e, 3e-7 * e, "softmax_rows", t, i);
+		added += e;
+	}
+	check_bits(max, (float) most, "softmax_rows max", t, seen);
+	shrunk = seen == 0 ? 1 : exp((float) run->max - (float) most);
+	check_near(shrink, shrunk, 3e-7 * shrunk + 1e-38, "softmax_rows shrink", t, seen);
+	run->sum = run->sum * shrunk + added;
+	run->max = most;
+	check_near(sum, run->sum, 1e-6 * run->sum, "softmax_rows sum", t, seen);
+}
+
+/* Four blocks of a causal softmax, the first rows of which see nothing of the last one, and of one in
+ * which all rows see the same */
+static void
+check_softmax_rows(const kern_table *t, int width, int seen, int step)
+{
+	size_t		lds = (size_t) width + 3;
+	float	   *score = slot(0, (SOFTMAX_ROWS - 1) * lds * 4 + width * 4);
+	float	   *max = slot(1, SOFTMAX_ROWS * 4);
+	float	   *sum = slot(2, SOFTMAX_ROWS * 4);
+	float	   *shrink = slot(3, SOFTMAX_ROWS * 4);
+	float		x[SOFTMAX_ROWS][64];
+	running		run[SOFTMAX_ROWS];
+
+	for (int r = 0; r < SOFTMAX_ROWS; r++)
+	{
+		max[r] = -INFINITY;
+		sum[r] = 0;
+		run[r] = (running) {-INFINITY, 0};
+	}
+	for (int block = 0; block < 4; block++)
+	{
+		int			first = block < 3 ? width : seen;
+
+		for (int r = 0; r < SOFTMAX_ROWS; r++)
+			for (int i = 0; i < width; i++)
+				x[r][i] = score[r * lds + i] = i >= first + r * step ? (i % 2 ? NAN : INFINITY) :
+					random_float(i % 7 == 0 ? 60.0f : 4.0f);
+		t->softmax_rows(score, lds, SOFTMAX_ROWS, width, first, step, max, sum, shrink);
+		for (int r = 0; r < SOFTMAX_ROWS; r++)
+			check_softmax_row(t, x[r], score + r * lds, width, first + r * step, &run[r], max[r], sum[r],
+							  shrink[r]);
+	}
+}
+
+static void
+test_softmax_rows(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (int front = 0; front <= 1; front++)
+		{
+			at_front = front;
+			for (int width = 16; width <= 64; width += 16)
+			{
+				for (int seen = 1; seen <= width; seen++)
+					check_softmax_rows(t, width, seen, 0);
+				for (int seen = 1 - SOFTMAX_ROWS; seen <= width; seen++)
+					check_softmax_rows(t, width, seen, 1);
+			}
+		}
+	at_front = false;
+}
 
 /* distance between neighbouring floats at x */
 static double
@@ -1482,6 +1575,40 @@ test_pixels(void **state)
 	at_front = false;
 }
 
+static void
+check_transpose(const kern_table *t, kern_dtype type, int m, int n)
+{
+	size_t		ldx = (size_t) n + m % 3;
+	size_t		ldy = (size_t) m + n % 3;
+	float	   *x = random_floats(0, (m - 1) * ldx + n, 1.0f);
+	char	   *y = slot(1, ((n - 1) * ldy + m) * kern_dtype_size(type));
+	char	   *want = slot(2, kern_dtype_size(type));
+
+	t->transpose(x, ldx, m, n, type, y, ldy);
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+		{
+			t->narrow(x + i * ldx + j, type, want, 1);
+			assert_memory_equal(y + (j * ldy + i) * kern_dtype_size(type), want, kern_dtype_size(type));
+		}
+}
+
+static void
+test_transpose(void **state)
+{
+	const kern_dtype types[3] = {KERN_F32, KERN_BF16, KERN_F16};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (int m = 1; m <= 64; m += m < 20 ? 1 : 11)
+			for (int n = 1; n <= 72; n += 5)
+			{
+				at_front = n % 2;
+				check_transpose(t, types[n % 3], m, n);
+			}
+	at_front = false;
+}
+
 /* ---- between levels ---- */
 
 /* Every kernel that does not have an exact reference above, into one buffer. */
@@ -1512,6 +1639,15 @@ run_all(const kern_table *t, float *out)
 		memcpy(y + 8 * n + 1, x, n * 4);
 		t->silu_mul(y + 8 * n + 1, w, n);
 		at += 9 * n + 1;
+		if (n >= 64)
+		{
+			float		state[3] = {-INFINITY, 0};
+
+			memcpy(out + at, x, 64 * 4);
+			t->softmax_rows(out + at, 64, 1, 64, 64 - n % 16, 0, state, state + 1, state + 2);
+			out[at + 64] = state[1];
+			at += 65;
+		}
 	}
 	return at;
 }
@@ -1588,6 +1724,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_gemm_panels_split),
 		cmocka_unit_test(test_quantise),
 		cmocka_unit_test(test_gemm_nn),
+		cmocka_unit_test(test_softmax_rows),
+		cmocka_unit_test(test_transpose),
 		cmocka_unit_test(test_exp),
 		cmocka_unit_test(test_exp_sum),
 		cmocka_unit_test(test_activations),
