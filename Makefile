@@ -55,9 +55,16 @@ ENGINE_ONLY = $(ENGINE_CFLAGS) -O3 -fvisibility=hidden -Wno-declaration-after-st
 $(ENGINE_OBJS): override CFLAGS += $(ENGINE_ONLY)
 src/kernels/%.o: override CFLAGS += -ffp-contract=off
 src/engine/resize.o: override CFLAGS += -ffp-contract=off
-src/kernels/kernels_avx2.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
-src/kernels/kernels_avx512.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx512f \
-	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
+
+# kernels_SET.c by the instructions that it may use
+ISA_avx2 = -mavx2 -mfma -mf16c
+ISA_avx2_vnni = $(ISA_avx2) -mavxvnni
+ISA_avx512 = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+ISA_avx512_vnni = $(ISA_avx512) -mavx512vnni
+ISA_avx512_bf16 = $(ISA_avx512) -mavx512bf16
+ISA_amx = $(ISA_avx512) -mamx-tile -mamx-bf16 -mamx-int8
+ISA_SETS = $(if $(filter x86_64,$(host_cpu)),avx2 avx2_vnni avx512 avx512_vnni avx512_bf16 amx)
+$(foreach s,$(ISA_SETS),$(eval src/kernels/kernels_$s.o: override CFLAGS += $(ISA_$s)))
 
 all: build/dsvl2
 
@@ -105,11 +112,15 @@ UNIT_BINS = $(patsubst test/unit/%.c,build/unit/%,$(UNIT_SRCS))
 build/unit/%: test/unit/%.c build/libdsv.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -o $@ $< build/libdsv.a \
-		$(ENGINE_LIBS) -lcmocka -lz
+		-Wl,--as-needed $(ENGINE_LIBS) -lcmocka -lz
 
-.PHONY: check-unit check-golden check-regress check-tap check-soak
+.PHONY: check-unit check-emulated check-golden check-regress check-tap check-soak
 check-unit: $(UNIT_BINS)
 	scripts/run-unit $(UNIT_BINS)
+
+# the kernels on an emulated processor; scripts/check-emulated says what that takes
+check-emulated: build/unit/test_kernels
+	scripts/check-emulated
 
 # ---- the reference implementation's vectors, and nano's own ----
 
@@ -174,12 +185,10 @@ FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -DDSV_SANDBOX_INLINE -g -O1 -fno-omit-fram
 FUZZ_OBJS = $(patsubst src/%.c,build/fuzz/%.o,$(KERNEL_SRCS) $(ENGINE_SRCS))
 FUZZ_BINS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
 
-# Without the sanitizers, with which clang takes minutes over these two; test_kernels has them
+# Without the sanitizers, with which clang takes minutes over these; test_kernels has them
 # work between pages that must not be touched.
 FUZZ_PLAIN = -std=gnu11 -D_GNU_SOURCE -g -O1
-build/fuzz/kernels/kernels_avx2.o: FUZZ_ISA = $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
-build/fuzz/kernels/kernels_avx512.o: FUZZ_ISA = $(if $(filter x86_64,$(host_cpu)),-mavx512f \
-	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c)
+$(foreach s,$(ISA_SETS),$(eval build/fuzz/kernels/kernels_$s.o: FUZZ_ISA = $(ISA_$s)))
 
 build/fuzz/%.o: src/%.c
 	@mkdir -p $(@D)

@@ -96,11 +96,15 @@ typedef enum dsv_cpu_level
 	DSV_CPU_AUTO = 0,			/* the best this machine has */
 	DSV_CPU_GENERIC,
 	DSV_CPU_AVX2,				/* AVX2 + FMA + F16C */
+	DSV_CPU_AVX2_VNNI,			/* and AVX-VNNI; processors with AVX-512 may lack it */
 	DSV_CPU_AVX512,				/* AVX-512 F, BW, DQ, VL */
+	DSV_CPU_AVX512_VNNI,
+	DSV_CPU_AVX512_BF16,
+	DSV_CPU_AMX,				/* tiles of bf16 and int8 */
 } dsv_cpu_level;
 
-/* The level in use: never above what the machine has.  Setting takes effect at
- * the next step; DSV_CPU_AUTO restores the default.  Process-wide. */
+/* The level in use: never above what the machine has.  Setting chooses the best level up to the
+ * given one, from the next step on; DSV_CPU_AUTO restores the default.  Process-wide. */
 dsv_cpu_level dsv_cpu_detect(void);
 dsv_cpu_level dsv_cpu_current(void);
 void		dsv_cpu_set(dsv_cpu_level level);

@@ -119,7 +119,7 @@ kern_act_bytes(kern_act act, size_t n)
 
 typedef struct kern_table
 {
-	const char *name;			/* "generic", "avx2", "avx512" */
+	const char *name;			/* as kern_level_name() */
 	bool		int8_dot;		/* products of KERN_ACT_I8 are clearly faster than of KERN_ACT_I16 with
 								 * KERN_Q8, too */
 
@@ -229,19 +229,27 @@ typedef struct kern_table
 	void		(*transpose) (const float *x, size_t ldx, int m, int n, kern_dtype yt, void *y, size_t ldy);
 } kern_table;
 
+/* Each has what the ones before it have, but for KERN_AVX2_VNNI, which processors with AVX-512 may lack. */
 typedef enum kern_level
 {
 	KERN_GENERIC,
 	KERN_AVX2,					/* with FMA and F16C */
+	KERN_AVX2_VNNI,				/* and AVX-VNNI: dot products of integers */
 	KERN_AVX512,				/* F, BW, DQ, VL */
+	KERN_AVX512_VNNI,
+	KERN_AVX512_BF16,			/* dot products of bf16 */
+	KERN_AMX,					/* tiles of bf16 and of bytes */
 	KERN_LEVELS
 } kern_level;
 
-/* The best level of this machine (CPUID and XGETBV). */
+/* The best level of this machine (CPUID, XGETBV, and for tiles the kernel's permission). */
 kern_level	kern_detect(void);
 
 /* The table of a level, or NULL where the machine or the build lacks it. */
 const kern_table *kern_get(kern_level level);
+
+/* The name of a level that the machine may lack; NULL: no such level */
+const char *kern_level_name(kern_level level);
 
 /* Row r of a quantised matrix of `cols` columns: from quantise()'s result into panels that are
  * zeroed but for rows written so before, and back as floats, exactly. */
@@ -249,8 +257,8 @@ void		kern_put_row(const int8_t *q, const uint16_t *scale, kern_dtype t, size_t 
 						 void *panels);
 void		kern_get_row(const void *panels, kern_dtype t, size_t cols, size_t r, float *y);
 
-/* The table in use; kern_select(level) replaces it (clamped to what there is) and says what
- * was chosen.  Process-wide; not to be called while a step runs. */
+/* The table in use; kern_select(level) replaces it (by the best one up to that level) and says
+ * what was chosen.  Process-wide; not to be called while a step runs. */
 extern const kern_table *kern;
 kern_level	kern_select(kern_level level);
 

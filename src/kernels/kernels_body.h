@@ -8,44 +8,7 @@
  * and written by partial loads and stores: the last row of a mapped file may end where
  * the mapping ends.
  */
-
-/* n elements from p[i] as floats, the lanes beyond n zero; n >= VL: a whole register */
-INLINE vf
-load_some(const void *p, kern_dtype t, size_t i, int n)
-{
-	vh			h;
-
-	if (n <= 0)
-		return splat(0.0f);
-	if (t == KERN_F32)
-		return n >= VL ? load((const float *) p + i) : load_part((const float *) p + i, n);
-	h = n >= VL ? load16((const uint16_t *) p + i) : load_part16((const uint16_t *) p + i, n);
-	if (t == KERN_F16)
-		return widen_half(h);
-	return (vf) (widen16(h) << 16);
-}
-
-INLINE vf
-load_as(const void *p, kern_dtype t, size_t i)
-{
-	return load_some(p, t, i, VL);
-}
-
-INLINE void
-store_some(float *p, vf v, int n)
-{
-	if (n >= VL)
-		store(p, v);
-	else if (n > 0)
-		store_part(p, v, n);
-}
-
-/* lanes that a loop of VL has left at i */
-INLINE int
-lanes_left(size_t n, size_t i)
-{
-	return n - i >= VL ? VL : (int) (n - i);
-}
+#include "lanes.h"
 
 /* ---- exp and what is made of it ---- */
 
@@ -318,13 +281,6 @@ kern_rope(float *x, const float *cosine, const float *sine, int d, bool interlea
 
 /* ---- over a row ---- */
 
-INLINE void
-zero_parts(vf acc[PARTS])
-{
-	for (int p = 0; p < PARTS; p++)
-		acc[p] = splat(0.0f);
-}
-
 static float
 kern_max(const float *x, int n)
 {
@@ -586,51 +542,15 @@ kern_quantise(const float *x, int n, kern_dtype t, int8_t *q, uint16_t *scale)
 
 /* ---- matrix products ---- */
 
-/* one gemm_nt: what its tiles have in common */
-typedef struct product
-{
-	const float *a;				/* [m, k] */
-	size_t		lda;
-	const char *w;				/* [n, k] */
-	size_t		row_bytes;
-	const float *bias;
-	float	   *c;				/* [m, n] */
-	size_t		ldc;
-	int			k;
-} product;
-
-/* the sums of a tile, with the bias, to C[m0 .., n0 ..] */
-INLINE void
-store_tile(const product *g, vf acc[MR][GEMV_NR][PARTS], int m0, int mr, int n0, int nr)
-{
-	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
-
-	/* unrolled, or else all sums would go through memory to be indexed by i */
-#pragma GCC unroll 8
-	for (int i = 0; i < mr; i++)
-	{
-		float	   *out = c + i * g->ldc;
-
-		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
-		{
-			if (nr % NR == 0)
-				sum_rows(acc[i] + j, out + j);
-			else
-				out[j] = sum_lanes(acc[i][j]);
-		}
-		if (g->bias != NULL)
-			for (int j = 0; j < nr; j++)
-				out[j] += g->bias[n0 + j];
-	}
-}
+#include "gemm_body.h"
 
 /* C[m0 .. m0 + mr, n0 .. n0 + nr]; mr, nr and wt are constants wherever this is inlined */
 INLINE void
 tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 {
-	const float *a = g->a + (size_t) m0 * g->lda;
+	size_t		lda = g->a_bytes / sizeof(float);
+	const float *a = (const float *) (const void *) g->a + (size_t) m0 * lda;
 	const char *w = g->w + (size_t) n0 * g->row_bytes;
-	size_t		lda = g->lda;
 	size_t		row_bytes = g->row_bytes;
 	int			k = g->k;
 	int			kk = 0;
@@ -681,80 +601,22 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 	store_tile(g, acc, m0, mr, n0, nr);
 }
 
-/* mr rows times weight rows n0 .. n1 */
-INLINE void
-rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
-{
-	if (mr == 1)
-		for (; n0 + GEMV_NR <= n1; n0 += GEMV_NR)
-			tile_nt(g, m0, 1, n0, GEMV_NR, wt);
-	for (; n0 + NR <= n1; n0 += NR)
-		tile_nt(g, m0, mr, n0, NR, wt);
-	for (; n0 < n1; n0++)
-		tile_nt(g, m0, mr, n0, 1, wt);
-}
-
-/* Weight rows are taken in chunks that stay in the second-level cache while all rows of A pass
- * by; MR rows of A stay in the first level while a chunk passes by. */
-#define CHUNK_BYTES (192 * 1024)
-
-_Static_assert(MR == 3 || MR == 6, "gemm_nt handles remainders of 2 and of 5 rows");
-_Static_assert(GEMV_NR % NR == 0, "sums are taken NR at a time");
-
-INLINE void
-gemm_nt(const product *g, int m, int n, kern_dtype wt)
-{
-	size_t		fit = CHUNK_BYTES / (g->row_bytes + 1);
-	int			chunk = n;
-
-	if (m > MR && fit < (size_t) n)
-		chunk = fit < 4 * GEMV_NR ? 4 * GEMV_NR : (int) (fit - fit % GEMV_NR);
-	for (int n0 = 0; n0 < n; n0 += chunk)
-	{
-		int			n1 = n - n0 < chunk ? n : n0 + chunk;
-		int			m0 = 0;
-
-		for (; m0 + MR <= m; m0 += MR)
-			rows_nt(g, m0, MR, n0, n1, wt);
-		switch (m - m0)
-		{
-#if MR > 5
-			case 5:
-				rows_nt(g, m0, 5, n0, n1, wt);
-				break;
-			case 4:
-				rows_nt(g, m0, 4, n0, n1, wt);
-				break;
-			case 3:
-				rows_nt(g, m0, 3, n0, n1, wt);
-				break;
-#endif
-			case 2:
-				rows_nt(g, m0, 2, n0, n1, wt);
-				break;
-			case 1:
-				rows_nt(g, m0, 1, n0, n1, wt);
-				break;
-		}
-	}
-}
-
 static void
 kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 			 const float *bias, float *c, size_t ldc, int m, int n, int k)
 {
-	product		g = {a, lda, w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
+	product		g = {(const char *) a, lda * sizeof(float), w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
 
 	switch (wt)
 	{
 		case KERN_F32:
-			gemm_nt(&g, m, n, KERN_F32);
+			gemm(&g, m, n, tile_nt, KERN_F32);
 			break;
 		case KERN_BF16:
-			gemm_nt(&g, m, n, KERN_BF16);
+			gemm(&g, m, n, tile_nt, KERN_BF16);
 			break;
 		case KERN_F16:
-			gemm_nt(&g, m, n, KERN_F16);
+			gemm(&g, m, n, tile_nt, KERN_F16);
 			break;
 		case KERN_Q8:
 		case KERN_Q4:
@@ -813,11 +675,11 @@ kern_add_bytes(const uint8_t *restrict x, int32_t f, int32_t *restrict sum, int 
 		sum[i] += x[i] * f;
 }
 
+#include "pack_body.h"
 #include "panel_body.h"
 #include "attention_body.h"
 
 const kern_table TABLE = {
-	.name = TABLE_NAME,
 	.gemm_nt = kern_gemm_nt,
 	.gemm_nn = kern_gemm_nn,
 	.pack = kern_pack,

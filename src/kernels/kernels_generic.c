@@ -11,7 +11,6 @@
 #include "kernels_tables.h"
 
 #define TABLE kern_table_generic
-#define TABLE_NAME "generic"
 #define MR 3
 #define NR 1
 #define GEMV_NR 2

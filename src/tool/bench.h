@@ -9,6 +9,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "../kernels/kernels.h"
 #include "limits.h"
 #include "tool.h"
 
@@ -68,9 +69,8 @@ double		bench_tile_operations(const dsv_model *model);
 /* Fails when some processor level has no row in the table behind the next function. */
 void		bench_check_levels(void);
 
-/* What products with float weights (rounded to bf16 or not) and with quantised weights run on, at
- * the processor level in use */
-const limits_instruction *bench_instruction(bool bf16, bool quantised);
+/* What products of such activations run on, at the processor level in use */
+const limits_instruction *bench_instruction(kern_act act);
 
 /* The fastest fp32 multiply-add of the machine, which is what BLAS takes */
 const limits_instruction *bench_blas_instruction(void);

@@ -46,10 +46,13 @@ static void
 choose_instructions(bench *b)
 {
 	bench_machine *m = &b->machine;
-	bool		bf16 = b->engine->compute.bf16;
+	const dsv_compute *compute = &b->engine->compute;
+	const dsv_layer *last = &b->model->weights.layers[b->model->config.language.layers - 1];
 
-	m->tower = b->engine->compute.blas ? bench_blas_instruction() : bench_instruction(bf16, false);
-	m->language = bench_instruction(bf16, kern_is_quantised(b->model->weights.lm_head.dtype));
+	m->tower = compute->blas ? bench_blas_instruction() :
+		bench_instruction(dsv_act(compute, b->model->weights.blocks[0].fc1.w.dtype));
+	/* of the experts where there are any: most products are theirs */
+	m->language = bench_instruction(dsv_act(compute, last->moe ? last->experts_in : last->mlp.in));
 }
 
 static void

@@ -13,7 +13,7 @@
 static double
 matrix_bytes(const dsv_matrix *m)
 {
-	return (double) m->rows * kern_row_bytes(m->dtype, (size_t) m->cols);
+	return (double) kern_matrix_bytes(m->dtype, (size_t) m->rows, (size_t) m->cols);
 }
 
 static double
@@ -110,13 +110,18 @@ bench_tile_operations(const dsv_model *model)
 static const struct
 {
 	const char *level;
-	const char *fp32;			/* activations as they are, float weights */
-	const char *bf16;			/* activations rounded, float weights */
-	const char *quantised;		/* either, quantised weights */
+	const char *f32;			/* by the form of the activations (kernels.h) */
+	const char *bf16;
+	const char *int16;
+	const char *int8;
 }			levels[] = {
-	{"generic", "plain_128", "plain_128", "plain_128"},
-	{"avx2", "fma_256", "fma_256", "fma_256"},
-	{"avx512", "fma_512", "fma_512", "fma_512"},
+	{"generic", "plain_128", "plain_128", "plain_128", "plain_128"},
+	{"avx2", "fma_256", "fma_256", "madd16_256", "madd8_256"},
+	{"avx2-vnni", "fma_256", "fma_256", "dot16_256", "dot8_256"},
+	{"avx512", "fma_512", "fma_512", "madd16_512", "madd8_512"},
+	{"avx512-vnni", "fma_512", "fma_512", "dot16_512", "dot8_512"},
+	{"avx512-bf16", "fma_512", "dotbf16_512", "dot16_512", "dot8_512"},
+	{"amx", "fma_512", "tile_bf16", "tile_int8", "tile_int8"},
 };
 
 #define NLEVELS ((int) (sizeof(levels) / sizeof(levels[0])))
@@ -148,11 +153,17 @@ bench_check_levels(void)
 }
 
 const limits_instruction *
-bench_instruction(bool bf16, bool quantised)
+bench_instruction(kern_act act)
 {
 	int			i = find_level(dsv_cpu_level_name(dsv_cpu_current()));
+	const char *const names[] = {
+		[KERN_ACT_F32] = levels[i].f32,
+		[KERN_ACT_BF16] = levels[i].bf16,
+		[KERN_ACT_I16] = levels[i].int16,
+		[KERN_ACT_I8] = levels[i].int8,
+	};
 
-	return limits_instruction_named(quantised ? levels[i].quantised : bf16 ? levels[i].bf16 : levels[i].fp32);
+	return limits_instruction_named(names[act]);
 }
 
 const limits_instruction *

@@ -171,14 +171,15 @@ test_cpu_levels(void **state)
 			logits		low;
 
 			dsv_cpu_set(level);
-			assert_int_equal(dsv_cpu_current(), level);
+			if (dsv_cpu_current() != level)
+				continue;		/* processors with AVX-512 may lack AVX-VNNI */
 			low = run_prompt(models[m], (dsv_engine_options) {0}, PROMPT);
 			assert_near(top, low, 1e-3f);
 			if (level >= DSV_CPU_AVX2)
 				assert_same(top, low);
 			free(low.v);
-			dsv_cpu_set(DSV_CPU_AUTO);
 		}
+		dsv_cpu_set(DSV_CPU_AUTO);
 		free(top.v);
 	}
 }
