@@ -6,6 +6,7 @@
 #	make check-unit      engine and kernels, no server
 #	make check-golden    against the reference implementation's vectors
 #	make check-tap       servers made and thrown away by the tests
+#	make bench           every figure of doc/SPEED.md, beside the machine's limits; an hour and 40 GB of disk
 #
 # PG_CONFIG chooses the server; COPT=-Werror is what CI adds.
 
@@ -26,10 +27,12 @@ OBJS = $(PG_SRCS:.c=.o) $(ENGINE_OBJS)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/dsvl2--%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
 
-ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp libqpdf freetype2 zlib libpcre2-8 jansson libxxhash
+ENGINE_PKGS = libjpeg libpng libtiff-4 libwebp freetype2 zlib libpcre2-8 jansson libxxhash
+# libqpdf is opened at run time (pdf_library.h), by the name that a linked program would ask for
+QPDF_LIBRARY := $(shell objdump -p "$$(pkg-config --variable=libdir libqpdf)/libqpdf.so" | awk '$$1 == "SONAME" { print $$2 }')
 # libqpdf may name the C++ standard of its other interface; libwebp's headers do not tell its version
-ENGINE_CFLAGS := $(filter-out -std=%,$(shell pkg-config --cflags $(ENGINE_PKGS))) \
-	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp)
+ENGINE_CFLAGS := $(filter-out -std=%,$(shell pkg-config --cflags $(ENGINE_PKGS) libqpdf)) \
+	-DDSV_WEBP_VERSION=$(shell pkg-config --modversion libwebp) -DDSV_QPDF_LIBRARY='"$(QPDF_LIBRARY)"'
 ENGINE_LIBS := $(shell pkg-config --libs $(ENGINE_PKGS)) -lm -lpthread -ldl
 # The server loads libraries with RTLD_GLOBAL: names of ours must not meet another library's
 SHLIB_LINK = $(ENGINE_LIBS) -Wl,--version-script=src/pg/exports.map
@@ -52,9 +55,16 @@ ENGINE_ONLY = $(ENGINE_CFLAGS) -O3 -fvisibility=hidden -Wno-declaration-after-st
 $(ENGINE_OBJS): override CFLAGS += $(ENGINE_ONLY)
 src/kernels/%.o: override CFLAGS += -ffp-contract=off
 src/engine/resize.o: override CFLAGS += -ffp-contract=off
-src/kernels/kernels_avx2.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
-src/kernels/kernels_avx512.o: override CFLAGS += $(if $(filter x86_64,$(host_cpu)),-mavx512f \
-	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
+
+# kernels_SET.c by the instructions that it may use
+ISA_avx2 = -mavx2 -mfma -mf16c
+ISA_avx2_vnni = $(ISA_avx2) -mavxvnni
+ISA_avx512 = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+ISA_avx512_vnni = $(ISA_avx512) -mavx512vnni
+ISA_avx512_bf16 = $(ISA_avx512) -mavx512bf16
+ISA_amx = $(ISA_avx512) -mamx-tile -mamx-bf16 -mamx-int8
+ISA_SETS = $(if $(filter x86_64,$(host_cpu)),avx2 avx2_vnni avx512 avx512_vnni avx512_bf16 amx)
+$(foreach s,$(ISA_SETS),$(eval src/kernels/kernels_$s.o: override CFLAGS += $(ISA_$s)))
 
 all: build/dsvl2
 
@@ -85,8 +95,15 @@ build/libdsv.a: $(ENGINE_OBJS)
 
 $(TOOL_OBJS): override CFLAGS += $(ENGINE_CFLAGS)
 
-build/dsvl2: $(TOOL_OBJS) build/libdsv.a
+build/dsvl2: $(TOOL_OBJS) build/libdsv.a build/qpdf-names
 	$(CC) $(CFLAGS) -o $@ $(TOOL_OBJS) build/libdsv.a $(ENGINE_LIBS)
+
+# Fails where libqpdf lacks a function that is looked up at run time
+build/qpdf-names: src/engine/pdf_library.h
+	@mkdir -p $(@D)
+	echo 'DSV_QPDF_FUNCTIONS(USE) int main(void) { return 0; }' | \
+		$(CC) $(ENGINE_CFLAGS) -include $< '-DUSE(name)=void *use_##name = (void *) qpdf_##name;' \
+		-x c -o $@ - $(shell pkg-config --libs libqpdf)
 
 # ---- unit tests ----
 
@@ -95,11 +112,15 @@ UNIT_BINS = $(patsubst test/unit/%.c,build/unit/%,$(UNIT_SRCS))
 build/unit/%: test/unit/%.c build/libdsv.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ENGINE_CFLAGS) -Isrc/engine -Isrc/kernels -o $@ $< build/libdsv.a \
-		$(ENGINE_LIBS) -lcmocka -lz
+		-Wl,--as-needed $(ENGINE_LIBS) -lcmocka -lz
 
-.PHONY: check-unit check-golden check-regress check-tap check-soak
+.PHONY: check-unit check-emulated check-golden check-regress check-tap check-soak
 check-unit: $(UNIT_BINS)
 	scripts/run-unit $(UNIT_BINS)
+
+# the kernels on an emulated processor; scripts/check-emulated says what that takes
+check-emulated: build/unit/test_kernels
+	scripts/check-emulated
 
 # ---- the reference implementation's vectors, and nano's own ----
 
@@ -129,6 +150,31 @@ check-tap:
 check-soak:
 	DSVL2_SOAK=1 scripts/run-tap test/t/009_jobs.pl
 
+# ---- speed ----
+
+# BENCH_MODELS: of nano,tiny,small,base.  BENCH_TINY: a folder with Tiny's weights, else random ones are made.
+# BENCH_OPTIONS: of bench/run (--runs, --tokens, --threads, --precision).  BENCH_ALSO: a command that prints rows
+# of other engines.
+BENCH_MODELS = nano,tiny,small,base
+BENCH_DIR = build/bench
+BENCH_TINY =
+BENCH_OPTIONS =
+BENCH_ALSO =
+
+.PHONY: bench bench-doc check-bench
+bench: build/dsvl2
+	PG_CONFIG='$(PG_CONFIG)' bench/run --models '$(BENCH_MODELS)' --dir '$(BENCH_DIR)' $(if $(BENCH_TINY),--tiny '$(BENCH_TINY)') \
+		$(if $(BENCH_ALSO),--also '$(BENCH_ALSO)') $(BENCH_OPTIONS)
+	bench/report '$(BENCH_DIR)/bench.csv' '$(BENCH_DIR)'
+	@cat '$(BENCH_DIR)/bench.md'
+
+# what was measured last goes into doc/SPEED.md
+bench-doc:
+	bench/report --doc '$(BENCH_DIR)/bench.csv'
+
+check-bench: build/dsvl2
+	bench/check
+
 # ---- fuzz targets: the engine built anew by clang's libFuzzer with the sanitizers ----
 
 FUZZ_CC = clang
@@ -139,12 +185,10 @@ FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -DDSV_SANDBOX_INLINE -g -O1 -fno-omit-fram
 FUZZ_OBJS = $(patsubst src/%.c,build/fuzz/%.o,$(KERNEL_SRCS) $(ENGINE_SRCS))
 FUZZ_BINS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
 
-# Without the sanitizers, with which clang takes minutes over these two; test_kernels has them
+# Without the sanitizers, with which clang takes minutes over these; test_kernels has them
 # work between pages that must not be touched.
 FUZZ_PLAIN = -std=gnu11 -D_GNU_SOURCE -g -O1
-build/fuzz/kernels/kernels_avx2.o: FUZZ_ISA = $(if $(filter x86_64,$(host_cpu)),-mavx2 -mfma -mf16c)
-build/fuzz/kernels/kernels_avx512.o: FUZZ_ISA = $(if $(filter x86_64,$(host_cpu)),-mavx512f \
-	-mavx512bw -mavx512dq -mavx512vl -mfma -mf16c)
+$(foreach s,$(ISA_SETS),$(eval build/fuzz/kernels/kernels_$s.o: FUZZ_ISA = $(ISA_$s)))
 
 build/fuzz/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -157,8 +201,15 @@ build/fuzz/fuzz_%: test/fuzz/fuzz_%.c test/fuzz/fuzz.h build/fuzz/libdsv.a
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -Isrc/engine $(ENGINE_CFLAGS) -o $@ $< build/fuzz/libdsv.a \
 		$(ENGINE_LIBS)
 
+# seeds that only a build can make
+build/fuzz/packed: build/dsvl2 test/golden/variant-a test/golden/variant-b
+	@mkdir -p $@
+	build/dsvl2 pack --quiet --force --quant q8 test/golden/variant-a $@/a.safetensors
+	build/dsvl2 pack --quiet --force --quant q4 test/golden/variant-b $@/b.safetensors
+	@touch $@
+
 .PHONY: check-fuzz
-check-fuzz: $(FUZZ_BINS)
+check-fuzz: $(FUZZ_BINS) build/fuzz/packed
 	scripts/run-fuzz $(FUZZ_SECONDS) $(FUZZ_BINS)
 
 -include $(FUZZ_OBJS:.o=.d)

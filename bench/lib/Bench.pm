@@ -8,7 +8,7 @@ use Exporter 'import';
 use IPC::Open2;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session median spread slurp print_machine);
+our @EXPORT = qw(session median spread slurp print_machine open_csv csv_row);
 
 # A psql that stays connected
 sub session
@@ -86,15 +86,53 @@ sub slurp
 	return <$handle>;
 }
 
+# (name, number) of the machine's processors
+sub processor
+{
+	my $cpuinfo = slurp('/proc/cpuinfo');
+	my ($name) = $cpuinfo =~ /^model name\s*:\s*(.*)$/m;
+	my $number = () = $cpuinfo =~ /^processor\s*:/mg;
+
+	return ($name // 'unknown', $number);
+}
+
+# ---- rows for doc/SPEED.md, as dsvl2 bench writes them ----
+
+my ($csv, @common);
+
+# Appends to a file what csv_row() is given from now on; without a path nothing.
+sub open_csv
+{
+	my ($path, $session, $model) = @_;
+
+	return unless $path;
+	my ($cpu, $processors) = processor();
+	my $level = $session->ask("SELECT value FROM vl_build_info() WHERE name = 'instruction set'");
+	my $quant = $session->ask("SELECT quantisation FROM vl_models WHERE name = '$model->{registered}'");
+	my $new = !-s $path;
+
+	open $csv, '>>', $path or die "$path: $!\n";
+	print $csv "figure,at,unit,value,limit,ratio,model,quant,threads,level,cpu,engine\n" if $new;
+	@common = ($model->{name}, $quant, $session->ask('SHOW dsvl2.threads') || $processors, $level,
+		$cpu =~ s/[",]//gr, 'dsvl2');
+	return;
+}
+
+sub csv_row
+{
+	my ($figure, $at, $unit, $value) = @_;
+
+	printf $csv "%s,%s,%s,%.6g,,,%s\n", $figure, $at, $unit, $value, join(',', @common) if $csv;
+	return;
+}
+
 sub print_machine
 {
 	my $session = shift;
-	my $cpuinfo = slurp('/proc/cpuinfo');
-	my ($cpu) = $cpuinfo =~ /^model name\s*:\s*(.*)$/m;
-	my $cores = () = $cpuinfo =~ /^processor\s*:/mg;
+	my ($cpu, $cores) = processor();
 	my ($total) = slurp('/proc/meminfo') =~ /^MemTotal:\s*(\d+)/m;
 
-	printf "machine   %s, %d cores, %.1f GB\n", $cpu // 'unknown', $cores, $total / 1048576;
+	printf "machine   %s, %d cores, %.1f GB\n", $cpu, $cores, $total / 1048576;
 	printf "server    %s\n", $session->ask('SELECT version()') =~ s/,.*//r;
 	print map { "build     $_\n" } split /\n/,
 	  $session->ask(q{SELECT name || ' ' || value FROM vl_build_info()});

@@ -9,9 +9,24 @@
 #define COLS 64
 #define ROWS 192
 
-/* The same for a BLAS panel; constants, so that the library sees equal shapes always. */
-#define BLAS_COLS 128
-#define BLAS_ROWS 256
+/* The same for a BLAS panel; depending on the layer alone, so that the library sees equal shapes
+ * always.  It packs its operands for each call, so they are as large as memory for the widened panel
+ * (some MB a thread) allows, and yet several for each thread. */
+#define BLAS_ROWS 368
+
+#define BLAS_NARROW 2048
+
+static int
+blas_cols(int k)
+{
+	return k <= BLAS_NARROW ? 384 : 256;
+}
+
+static size_t
+blas_floats(int k)
+{
+	return (size_t) blas_cols(k) * (k + BLAS_ROWS);
+}
 
 /* Below this many multiply-adds waking a thread costs more than it saves. */
 #define SERIAL_WORK 1.0e5
@@ -39,10 +54,10 @@ dsv_parallel(const dsv_compute *ctx, int ntasks, double work, dsv_task_fn fn, vo
 size_t
 dsv_linear_worker_floats(int k)
 {
-	size_t		blas = (size_t) BLAS_COLS * k + (size_t) BLAS_ROWS * BLAS_COLS;
-	size_t		own = (size_t) ROWS * COLS;
+	size_t		widest = blas_floats(k);
+	size_t		narrow = blas_floats(dsv_min(k, BLAS_NARROW));
 
-	return blas > own ? blas : own;
+	return widest > narrow ? widest : narrow;
 }
 
 /* What follows the product, on a block of outputs: `block` holds x W^T + b. */
@@ -109,7 +124,7 @@ blas_task(void *ud, int task, int worker)
 	int			cols = dsv_min(job->cols, w->rows - c0);
 	int			rows = dsv_min(job->rows, job->m - r0);
 	float	   *panel = dsv_worker_scratch(job->ctx, worker);	/* [cols, k] */
-	float	   *block = panel + (size_t) BLAS_COLS * w->cols;	/* [rows, cols] */
+	float	   *block = panel + (size_t) job->cols * w->cols;	/* [rows, cols] */
 	float	   *y = job->y + (size_t) r0 * job->ldy + c0;
 
 	kern->widen(dsv_matrix_row(w, c0), w->dtype, panel, (size_t) cols * w->cols);
@@ -134,7 +149,7 @@ run_linear(const dsv_compute *ctx, const dsv_linear *linear, dsv_rows x, int m, 
 
 	if (blas)
 	{
-		job.cols = BLAS_COLS;
+		job.cols = blas_cols(linear->w.cols);
 		job.rows = BLAS_ROWS;
 	}
 	else if (m < 8)

@@ -71,7 +71,7 @@ dsv_act_most(size_t k)
 dsv_rows	dsv_pack_rows(const dsv_compute *ctx, const float *x, size_t ldx, int m, int k, kern_act act,
 						  int place);
 
-/* Floats of worker scratch that dsv_linear_run needs for k inputs with BLAS. */
+/* Floats of worker scratch that dsv_linear_run needs for at most k inputs. */
 size_t		dsv_linear_worker_floats(int k);
 
 typedef enum dsv_epilogue

@@ -96,11 +96,15 @@ typedef enum dsv_cpu_level
 	DSV_CPU_AUTO = 0,			/* the best this machine has */
 	DSV_CPU_GENERIC,
 	DSV_CPU_AVX2,				/* AVX2 + FMA + F16C */
+	DSV_CPU_AVX2_VNNI,			/* and AVX-VNNI; processors with AVX-512 may lack it */
 	DSV_CPU_AVX512,				/* AVX-512 F, BW, DQ, VL */
+	DSV_CPU_AVX512_VNNI,
+	DSV_CPU_AVX512_BF16,
+	DSV_CPU_AMX,				/* tiles of bf16 and int8 */
 } dsv_cpu_level;
 
-/* The level in use: never above what the machine has.  Setting takes effect at
- * the next step; DSV_CPU_AUTO restores the default.  Process-wide. */
+/* The level in use: never above what the machine has.  Setting chooses the best level up to the
+ * given one, from the next step on; DSV_CPU_AUTO restores the default.  Process-wide. */
 dsv_cpu_level dsv_cpu_detect(void);
 dsv_cpu_level dsv_cpu_current(void);
 void		dsv_cpu_set(dsv_cpu_level level);
@@ -199,8 +203,8 @@ dsv_code	dsv_model_open(const char *path, const dsv_mem *mem, dsv_model **out, d
 void		dsv_model_close(dsv_model *model);
 const dsv_model_info *dsv_model_get_info(const dsv_model *model);
 
-/* Asks the kernel to read the weights ahead, polling between pieces.  *resident
- * (may be NULL) gets the number of bytes touched.  Errors: CANCELED. */
+/* Reads and maps the weights, polling between pieces.  *resident (may be NULL) gets the
+ * number of bytes touched.  Errors: CANCELED, IO. */
 dsv_code	dsv_model_prewarm(const dsv_model *model, const dsv_poll *poll,
 							  int64_t *resident, dsv_error *err);
 
@@ -627,6 +631,7 @@ typedef struct dsv_engine_options
 	bool		no_blas;		/* own kernels only; with AVX-512 they are used anyway */
 	void		(*trace) (void *ud, const dsv_trace_event *event);
 	void	   *trace_ud;
+	bool		trace_all_rows; /* have the last layer compute rows that nobody but the trace needs */
 } dsv_engine_options;
 
 /* Errors: NOMEM, INPUT. */
@@ -634,6 +639,10 @@ dsv_code	dsv_engine_create(dsv_model *model, const dsv_engine_options *options,
 							  dsv_engine **out, dsv_error *err);
 void		dsv_engine_destroy(dsv_engine *engine);		/* releases its sequences too */
 void		dsv_engine_set_threads(dsv_engine *engine, int threads);
+
+/* Gives the memory of its scratch beyond keep bytes back to the system until work goes on.  No
+ * sequence may be left.  For an engine that may have nothing to do for long. */
+void		dsv_engine_rest(dsv_engine *engine, size_t keep);
 
 /* Bytes for scratch and the sequence itself, and for key/value pages.  Exactly what admission
  * takes for a greedy request without stop strings, grammar or candidates; `tiles` views of

@@ -4,8 +4,11 @@
  */
 #include "engine.h"
 
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DEFAULT_KV_MEMORY ((size_t) 512 << 20)
 
@@ -231,6 +234,23 @@ dsv_engine_drop_scratch(dsv_engine *engine)
 	engine->scratch_to_free = NULL;
 	engine->scratch_bytes = 0;
 	engine->scratch_rows = engine->scratch_positions = engine->scratch_threads = 0;
+}
+
+/* The addresses stay, so that nothing has to be taken, and can fail, when work goes on. */
+void
+dsv_engine_rest(dsv_engine *engine, size_t keep)
+{
+	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
+	uintptr_t	begin = (uintptr_t) engine->scratch_to_free;
+	uintptr_t	end = begin + engine->scratch_bytes;
+
+	if (engine->scratch_bytes <= keep)
+		return;
+	begin += keep + page - 1;
+	begin -= begin % page;
+	end -= end % page;
+	if (begin < end)
+		(void) madvise((void *) begin, end - begin, MADV_DONTNEED);
 }
 
 /* ---- what it takes and holds ---- */

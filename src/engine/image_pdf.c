@@ -69,7 +69,7 @@ check_answer(const dsv_image_source *src, const dsv_text *out, dsv_pdf_page *pag
 dsv_code
 dsv_pdf_load(const dsv_image_source *src, bool decode, dsv_pdf_page *page, dsv_text *out)
 {
-	dsv_pdf_question question = {src->data, src->len, src->options.page, decode};
+	dsv_pdf_question question = {dsv_qpdf_open(src->err), src->data, src->len, src->options.page, decode};
 	dsv_sandbox sandbox = {
 		.work = dsv_pdf_find_page,
 		.ud = &question,
@@ -77,8 +77,11 @@ dsv_pdf_load(const dsv_image_source *src, bool decode, dsv_pdf_page *page, dsv_t
 		.max_output = sizeof(*page) + src->len + sizeof(DSV_PDF_END_MARK),
 	};
 	int			chosen;
-	dsv_code	code = dsv_sandbox_run(&sandbox, src->poll, src->mem, out, src->err);
+	dsv_code	code;
 
+	if (question.qpdf == NULL)
+		return DSV_UNSUPPORTED;
+	code = dsv_sandbox_run(&sandbox, src->poll, src->mem, out, src->err);
 	if (code == DSV_OK)
 		code = check_answer(src, out, page);
 	if (code == DSV_OK)

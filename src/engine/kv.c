@@ -144,7 +144,10 @@ take_one(dsv_kv *kv)
 		{
 			p->data = dsv_alloc_aligned(&kv->mem, kv->page_bytes, &p->to_free);
 			if (p->data != NULL)
+			{
+				dsv_prefer_huge_pages(p->data, kv->page_bytes);
 				page = kv->npages++;
+			}
 		}
 		if (page < 0 && kv->oldest >= 0)
 		{

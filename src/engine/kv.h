@@ -2,8 +2,11 @@
  * kv.h
  *		Pages of keys and values, named by what they hold.
  *
- * A page is DSV_KV_PAGE positions of every layer.  A row of a layer is, for plain
- * attention, keys | values of all kv heads; for MLA the latent | rotary key.  A page is
+ * A page is DSV_KV_PAGE positions of every layer.  What a layer keeps of a position, its row, is
+ * for plain attention the keys and values of all kv heads; for MLA the latent | rotary key.  MLA's
+ * rows stand one after the other, while plain attention reads a head's keys as columns and its
+ * values as rows: keys [kv_heads][head_dim][DSV_KV_PAGE], then values
+ * [kv_heads][DSV_KV_PAGE][head_dim].  A page is
  * in use (referenced by sequences), cached (full, published under the hash of everything
  * up to its end, referenced by none: the least recently used goes first), or free.  A
  * published page is never written again.  Memory is taken page by page at admission, up
@@ -25,7 +28,7 @@ typedef struct dsv_kv_name
 
 typedef struct dsv_kv_page
 {
-	void	   *data;			/* [layers][DSV_KV_PAGE][row] */
+	void	   *data;			/* [layers][DSV_KV_PAGE * row] */
 	void	   *to_free;
 	int			refs;
 	bool		published;
@@ -73,12 +76,12 @@ dsv_code	dsv_kv_take(dsv_kv *kv, int n, int *out, dsv_error *err);
 void		dsv_kv_publish(dsv_kv *kv, int page, const dsv_kv_name *name);
 void		dsv_kv_release(dsv_kv *kv, int page);
 
-/* Row `at` (0..63) of a layer in a page. */
+/* What a page holds of a layer */
 static inline void *
-dsv_kv_at(const dsv_kv *kv, int page, int layer, int at)
+dsv_kv_layer(const dsv_kv *kv, int page, int layer)
 {
 	return (char *) kv->pages[page].data +
-		((size_t) layer * DSV_KV_PAGE + at) * kv->row * kern_dtype_size(kv->dtype);
+		(size_t) layer * DSV_KV_PAGE * kv->row * kern_dtype_size(kv->dtype);
 }
 
 #endif

@@ -83,3 +83,10 @@ dsv_layer_run(const dsv_compute *ctx, const dsv_config *config, const dsv_weight
 	dsv_attention_run(ctx, config, l, layer, kv, rope, pass, scratch);
 	dsv_mlp_run(ctx, config, l, layer, pass, scratch);
 }
+
+void
+dsv_layer_store(const dsv_compute *ctx, const dsv_config *config, const dsv_weights *weights, int layer,
+				dsv_kv *kv, dsv_rope rope, const dsv_pass *pass, const dsv_language_scratch *scratch)
+{
+	dsv_attention_store(ctx, config, &weights->layers[layer], layer, kv, rope, pass, scratch);
+}

@@ -76,7 +76,15 @@ void		dsv_layer_run(const dsv_compute *ctx, const dsv_config *config, const dsv_
 						  int layer, dsv_kv *kv, dsv_rope rope, const dsv_pass *pass,
 						  const dsv_language_scratch *scratch);
 
+/* Keys and values of the rows alone, as dsv_layer_run() writes them; x stays as it is. */
+void		dsv_layer_store(const dsv_compute *ctx, const dsv_config *config, const dsv_weights *weights,
+							int layer, dsv_kv *kv, dsv_rope rope, const dsv_pass *pass,
+							const dsv_language_scratch *scratch);
+
 /* The halves of a layer, in attention.c and moe.c */
+void		dsv_attention_store(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *layer,
+								int index, dsv_kv *kv, dsv_rope rope, const dsv_pass *pass,
+								const dsv_language_scratch *scratch);
 void		dsv_attention_run(const dsv_compute *ctx, const dsv_config *config, const dsv_layer *layer,
 							  int index, dsv_kv *kv, dsv_rope rope, const dsv_pass *pass,
 							  const dsv_language_scratch *scratch);

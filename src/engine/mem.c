@@ -1,7 +1,13 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE				/* madvise */
+#endif
+
 #include "mem.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void *
 libc_alloc(void *ud, size_t size)
@@ -99,6 +105,20 @@ dsv_alloc_aligned(const dsv_mem *mem, size_t size, void **to_free)
 
 	*to_free = p;
 	return p != NULL ? p + (64 - (uintptr_t) p % 64) % 64 : NULL;
+}
+
+void
+dsv_prefer_huge_pages(void *block, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
+	uintptr_t	begin = ((uintptr_t) block + page - 1) / page * page;
+	uintptr_t	end = ((uintptr_t) block + size) / page * page;
+
+	/* only whole pages of the block: what else is on its first and last is not ours */
+	if (begin < end)
+		(void) madvise((void *) begin, end - begin, MADV_HUGEPAGE);
+#endif
 }
 
 bool

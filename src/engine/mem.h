@@ -35,6 +35,10 @@ void	   *dsv_arena_take(dsv_arena *arena, size_t count, size_t size);
 /* Memory of `size` bytes that begins at a multiple of 64. */
 void	   *dsv_alloc_aligned(const dsv_mem *mem, size_t size, void **to_free);
 
+/* Asks for pages of 2 MB in a block that is read as a whole again and again: streaming through it then
+ * does not wait for addresses.  Advice only. */
+void		dsv_prefer_huge_pages(void *block, size_t size);
+
 /* Growing list of token ids. */
 typedef struct dsv_tokens
 {

@@ -545,13 +545,23 @@ add_checksums(packer *p)
 	}
 }
 
+/* Parts end where the file's multiples of WRITE_BYTES are: so the kernel caches it in huge pages. */
+static size_t
+skew(const packer *p)
+{
+	return (p->header.len + p->last->at) % WRITE_BYTES;
+}
+
 static void
 write_part(packer *p, size_t part)
 {
-	size_t		at = part * WRITE_BYTES;
-	size_t		n = p->last->used - at < WRITE_BYTES ? p->last->used - at : WRITE_BYTES;
-	int			error = write_all(p->fd, p->last->data + at, n, p->header.len + p->last->at + at);
+	size_t		at = part > 0 ? part * WRITE_BYTES - skew(p) : 0;
+	size_t		end = (part + 1) * WRITE_BYTES - skew(p);
+	int			error;
 
+	if (end > p->last->used)
+		end = p->last->used;
+	error = write_all(p->fd, p->last->data + at, end - at, p->header.len + p->last->at + at);
 	if (error != 0)
 		atomic_store(&p->write_errno, error);
 }
@@ -559,7 +569,7 @@ write_part(packer *p, size_t part)
 static size_t
 write_parts(const packer *p)
 {
-	return (p->last->used + WRITE_BYTES - 1) / WRITE_BYTES;
+	return p->last->used > 0 ? (skew(p) + p->last->used + WRITE_BYTES - 1) / WRITE_BYTES : 0;
 }
 
 /* Task 0: checksums; then parts to be written; then pieces to be made */

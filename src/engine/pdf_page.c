@@ -10,7 +10,6 @@
  */
 #include "pdf_page.h"
 
-#include <qpdf/qpdf-c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +38,7 @@ typedef struct pdf_level
 typedef struct pdf_finder
 {
 	const dsv_pdf_question *question;
+	const dsv_qpdf *qpdf;
 	qpdf_data	q;
 	dsv_pdf_page page;			/* the answer */
 	qpdf_oh		chosen;
@@ -53,15 +53,15 @@ static bool
 fail_by(pdf_finder *f, qpdf_error e)
 {
 	dsv_fail(&f->page.error, DSV_IMAGE, "could not read the PDF document");
-	dsv_detail(&f->page.error, "The PDF reader reports: %s.", qpdf_get_error_message_detail(f->q, e));
+	dsv_detail(&f->page.error, "The PDF reader reports: %s.", f->qpdf->get_error_message_detail(f->q, e));
 	return false;
 }
 
 static bool
 fail(pdf_finder *f, const char *what)
 {
-	if (qpdf_has_error(f->q))
-		return fail_by(f, qpdf_get_error(f->q));
+	if (f->qpdf->has_error(f->q))
+		return fail_by(f, f->qpdf->get_error(f->q));
 	dsv_fail(&f->page.error, DSV_IMAGE, "could not read the PDF document");
 	dsv_detail(&f->page.error, "%s", what);
 	return false;
@@ -88,34 +88,34 @@ get(pdf_finder *f, qpdf_oh dict, const char *key)
 {
 	qpdf_oh		value;
 
-	if (dict == 0 || !qpdf_oh_is_dictionary(f->q, dict))
+	if (dict == 0 || !f->qpdf->oh_is_dictionary(f->q, dict))
 		return 0;
-	value = qpdf_oh_get_key(f->q, dict, key);
-	return qpdf_oh_is_null(f->q, value) ? 0 : value;
+	value = f->qpdf->oh_get_key(f->q, dict, key);
+	return f->qpdf->oh_is_null(f->q, value) ? 0 : value;
 }
 
 static bool
 is_array(pdf_finder *f, qpdf_oh o)
 {
-	return o != 0 && qpdf_oh_is_array(f->q, o);
+	return o != 0 && f->qpdf->oh_is_array(f->q, o);
 }
 
 static int
 array_length(pdf_finder *f, qpdf_oh o)
 {
-	return is_array(f, o) ? qpdf_oh_get_array_n_items(f->q, o) : 0;
+	return is_array(f, o) ? f->qpdf->oh_get_array_n_items(f->q, o) : 0;
 }
 
 static qpdf_oh
 item(pdf_finder *f, qpdf_oh array, int i)
 {
-	return qpdf_oh_get_array_item(f->q, array, i);
+	return f->qpdf->oh_get_array_item(f->q, array, i);
 }
 
 static bool
 is_name(pdf_finder *f, qpdf_oh o, const char *name)
 {
-	return o != 0 && qpdf_oh_is_name_and_equals(f->q, o, name);
+	return o != 0 && f->qpdf->oh_is_name_and_equals(f->q, o, name);
 }
 
 static int
@@ -124,7 +124,7 @@ get_int(pdf_finder *f, qpdf_oh dict, const char *key, int otherwise)
 	qpdf_oh		o = get(f, dict, key);
 	int			v = otherwise;
 
-	return o != 0 && qpdf_oh_get_value_as_int(f->q, o, &v) ? v : otherwise;
+	return o != 0 && f->qpdf->oh_get_value_as_int(f->q, o, &v) ? v : otherwise;
 }
 
 static bool
@@ -132,7 +132,7 @@ get_bool(pdf_finder *f, qpdf_oh dict, const char *key, bool otherwise)
 {
 	qpdf_oh		o = get(f, dict, key);
 
-	return o != 0 && qpdf_oh_is_bool(f->q, o) ? qpdf_oh_get_bool_value(f->q, o) : otherwise;
+	return o != 0 && f->qpdf->oh_is_bool(f->q, o) ? f->qpdf->oh_get_bool_value(f->q, o) : otherwise;
 }
 
 static double
@@ -140,7 +140,7 @@ number_at(pdf_finder *f, qpdf_oh array, int i)
 {
 	qpdf_oh		o = item(f, array, i);
 
-	return qpdf_oh_is_number(f->q, o) ? qpdf_oh_get_numeric_value(f->q, o) : 0;
+	return f->qpdf->oh_is_number(f->q, o) ? f->qpdf->oh_get_numeric_value(f->q, o) : 0;
 }
 
 /* ---- the tree of pages ---- */
@@ -182,7 +182,7 @@ visit(pdf_finder *f, pdf_level *stack, int *depth, qpdf_oh node, pdf_attributes 
 	int			wanted = f->question->page > 0 ? f->question->page : 1;
 	qpdf_oh		kids = get(f, node, "/Kids");
 
-	if (node == 0 || !qpdf_oh_is_dictionary(f->q, node))
+	if (node == 0 || !f->qpdf->oh_is_dictionary(f->q, node))
 		return fail(f, "A page is missing.");
 	inherit(f, node, &attributes);
 	if (is_array(f, kids))
@@ -209,7 +209,7 @@ walk_pages(pdf_finder *f)
 	int			nodes = 1;
 	pdf_attributes none = {0};
 
-	if (!visit(f, stack, &depth, get(f, qpdf_get_root(f->q), "/Pages"), none))
+	if (!visit(f, stack, &depth, get(f, f->qpdf->get_root(f->q), "/Pages"), none))
 		return false;
 	while (depth > 0)
 	{
@@ -293,7 +293,7 @@ find_image(pdf_finder *f, qpdf_oh *stream, dsv_pdf_place *place)
 
 	if (has_annotations(f))
 		return refuse(f, "annotations");
-	if (qpdf_oh_get_page_content_data(f->q, f->chosen, &content, &len) & QPDF_ERRORS)
+	if (f->qpdf->oh_get_page_content_data(f->q, f->chosen, &content, &len) & QPDF_ERRORS)
 		return fail(f, "The content of the page is damaged.");
 	visible_box(f, box);
 	if (len > 0)
@@ -302,7 +302,7 @@ find_image(pdf_finder *f, qpdf_oh *stream, dsv_pdf_place *place)
 	if (other != NULL)
 		return refuse(f, other);
 	*stream = get(f, get(f, f->attributes.resources, "/XObject"), place->name);
-	if (*stream == 0 || !qpdf_oh_is_stream(f->q, *stream))
+	if (*stream == 0 || !f->qpdf->oh_is_stream(f->q, *stream))
 		return fail(f, "The image of the page is missing.");
 	return true;
 }
@@ -320,9 +320,9 @@ colors_of(pdf_finder *f, qpdf_oh space)
 	if (is_name(f, kind, "/DeviceRGB") || is_name(f, kind, "/CalRGB") || is_name(f, kind, "/RGB"))
 		return 3;
 	if (is_name(f, kind, "/ICCBased") && array_length(f, space) == 2 &&
-		qpdf_oh_is_stream(f->q, item(f, space, 1)))
+		f->qpdf->oh_is_stream(f->q, item(f, space, 1)))
 	{
-		int			n = get_int(f, qpdf_oh_get_dict(f->q, item(f, space, 1)), "/N", 0);
+		int			n = get_int(f, f->qpdf->oh_get_dict(f->q, item(f, space, 1)), "/N", 0);
 
 		return n == 1 || n == 3 ? n : 0;
 	}
@@ -351,22 +351,22 @@ read_palette(pdf_finder *f, qpdf_oh space)
 
 	if (colors == 0)
 		return refuse(f, "an image whose palette has other colors than grey and RGB");
-	if (!qpdf_oh_get_value_as_int(f->q, item(f, space, 2), &last) || last < 0 || last > 255)
+	if (!f->qpdf->oh_get_value_as_int(f->q, item(f, space, 2), &last) || last < 0 || last > 255)
 		return fail(f, "The palette of the image is damaged.");
 	f->page.colors = 1;
 	f->page.ncolors = last + 1;
-	if (qpdf_oh_is_stream(f->q, table))
+	if (f->qpdf->oh_is_stream(f->q, table))
 	{
 		unsigned char *data = NULL;
 
-		if (qpdf_oh_get_stream_data(f->q, table, qpdf_dl_generalized, NULL, &data, &len) & QPDF_ERRORS)
+		if (f->qpdf->oh_get_stream_data(f->q, table, qpdf_dl_generalized, NULL, &data, &len) & QPDF_ERRORS)
 			return fail(f, "The palette of the image is damaged.");
 		fill_palette(&f->page, data, len, colors);
 		free(data);
 	}
-	else if (qpdf_oh_is_string(f->q, table))
+	else if (f->qpdf->oh_is_string(f->q, table))
 	{
-		const char *data = qpdf_oh_get_binary_string_value(f->q, table, &len);
+		const char *data = f->qpdf->oh_get_binary_string_value(f->q, table, &len);
 
 		fill_palette(&f->page, (const uint8_t *) data, len, colors);
 	}
@@ -442,7 +442,7 @@ find_coding(pdf_finder *f, qpdf_oh filter)
 	if (f->page.coding != DSV_PDF_RAW)
 		return true;
 	snprintf(what, sizeof(what), "an image coded with %.40s",
-			 qpdf_oh_is_name(f->q, filter) ? qpdf_oh_get_name(f->q, filter) + 1 : "something unknown");
+			 f->qpdf->oh_is_name(f->q, filter) ? f->qpdf->oh_get_name(f->q, filter) + 1 : "something unknown");
 	return refuse(f, what);
 }
 
@@ -511,7 +511,7 @@ check_shape(pdf_finder *f)
 static bool
 read_image(pdf_finder *f, qpdf_oh stream, const dsv_pdf_place *place)
 {
-	qpdf_oh		dict = qpdf_oh_get_dict(f->q, stream);
+	qpdf_oh		dict = f->qpdf->oh_get_dict(f->q, stream);
 	bool		stencil = get_bool(f, dict, "/ImageMask", false);
 	int			degrees = 0;
 
@@ -529,7 +529,7 @@ read_image(pdf_finder *f, qpdf_oh stream, const dsv_pdf_place *place)
 	if (!read_colors(f, dict) || !read_coding(f, dict) || !check_shape(f) || !read_decode(f, dict))
 		return false;
 	if (f->attributes.rotate != 0)
-		qpdf_oh_get_value_as_int(f->q, f->attributes.rotate, &degrees);
+		f->qpdf->oh_get_value_as_int(f->q, f->attributes.rotate, &degrees);
 	f->page.orientation = dsv_pdf_orientation(place->matrix, degrees);
 	return f->page.orientation > 0 ? true : refuse(f, "an image that is not upright");
 }
@@ -539,16 +539,16 @@ read_image(pdf_finder *f, qpdf_oh stream, const dsv_pdf_place *place)
 static bool
 open_document(pdf_finder *f)
 {
-	qpdf_silence_errors(f->q);
-	qpdf_set_suppress_warnings(f->q, QPDF_TRUE);
-	if (qpdf_read_memory(f->q, "document", f->question->data, f->question->len, NULL) & QPDF_ERRORS)
+	f->qpdf->silence_errors(f->q);
+	f->qpdf->set_suppress_warnings(f->q, QPDF_TRUE);
+	if (f->qpdf->read_memory(f->q, "document", f->question->data, f->question->len, NULL) & QPDF_ERRORS)
 	{
-		qpdf_error	e = qpdf_get_error(f->q);
+		qpdf_error	e = f->qpdf->get_error(f->q);
 
-		if (qpdf_get_error_code(f->q, e) != qpdf_e_password)
+		if (f->qpdf->get_error_code(f->q, e) != qpdf_e_password)
 			return fail_by(f, e);
 	}
-	else if (!qpdf_is_encrypted(f->q))
+	else if (!f->qpdf->is_encrypted(f->q))
 		return true;
 	dsv_fail(&f->page.error, DSV_UNSUPPORTED, "the PDF document is encrypted");
 	dsv_hint(&f->page.error, "Store it without a password.");
@@ -560,7 +560,7 @@ find_page(pdf_finder *f)
 {
 	const dsv_pdf_question *question = f->question;
 	dsv_pdf_place place;
-	qpdf_oh		stream;
+	qpdf_oh		stream = 0;
 
 	if (!open_document(f) || !walk_pages(f))
 		return false;
@@ -571,7 +571,7 @@ find_page(pdf_finder *f)
 	if (!find_image(f, &stream, &place) || !read_image(f, stream, &place))
 		return false;
 	if (question->want_data &&
-		(qpdf_oh_get_stream_data(f->q, stream, qpdf_dl_none, NULL, &f->data, &f->len) & QPDF_ERRORS))
+		(f->qpdf->oh_get_stream_data(f->q, stream, qpdf_dl_none, NULL, &f->data, &f->len) & QPDF_ERRORS))
 		return fail(f, "The data of the image are damaged.");
 	return true;
 }
@@ -579,7 +579,8 @@ find_page(pdf_finder *f)
 void
 dsv_pdf_find_page(void *ud, const dsv_sink *sink)
 {
-	pdf_finder	f = {.question = ud, .q = qpdf_init()};
+	const dsv_pdf_question *question = ud;
+	pdf_finder	f = {.question = question, .qpdf = question->qpdf, .q = question->qpdf->init()};
 
 	if (find_page(&f))
 		f.page.data_len = f.len;
@@ -587,5 +588,5 @@ dsv_pdf_find_page(void *ud, const dsv_sink *sink)
 	sink->put(sink->ud, f.data, f.page.data_len);
 	sink->put(sink->ud, DSV_PDF_END_MARK, sizeof(DSV_PDF_END_MARK));
 	free(f.data);
-	qpdf_cleanup(&f.q);
+	f.qpdf->cleanup(&f.q);
 }

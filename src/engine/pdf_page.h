@@ -10,6 +10,7 @@
 #define DSV_PDF_PAGE_H
 
 #include "image_codec.h"
+#include "pdf_library.h"
 #include "sandbox.h"
 
 typedef enum dsv_pdf_coding
@@ -46,6 +47,7 @@ typedef struct dsv_pdf_page
 
 typedef struct dsv_pdf_question
 {
+	const dsv_qpdf *qpdf;
 	const void *data;
 	size_t		len;
 	int			page;			/* from 1; 0 = the only one, or the first of many */

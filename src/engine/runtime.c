@@ -44,7 +44,7 @@ dsv_cpu_current(void)
 void
 dsv_cpu_set(dsv_cpu_level level)
 {
-	if (level <= DSV_CPU_AUTO || level > DSV_CPU_AVX512)
+	if (level <= DSV_CPU_AUTO || level > DSV_CPU_AMX)
 		kern_select(kern_detect());
 	else
 		kern_select((kern_level) (level - 1));
@@ -53,18 +53,11 @@ dsv_cpu_set(dsv_cpu_level level)
 const char *
 dsv_cpu_level_name(dsv_cpu_level level)
 {
-	switch (level)
-	{
-		case DSV_CPU_AUTO:
-			return "auto";
-		case DSV_CPU_GENERIC:
-			return "generic";
-		case DSV_CPU_AVX2:
-			return "avx2";
-		case DSV_CPU_AVX512:
-			return "avx512";
-	}
-	return "unknown";
+	if (level == DSV_CPU_AUTO)
+		return "auto";
+	if (level < DSV_CPU_AUTO || level > DSV_CPU_AMX)
+		return "unknown";
+	return kern_level_name((kern_level) (level - 1));
 }
 
 void

@@ -109,6 +109,30 @@ run_layer(dsv_engine *engine, int layer, const dsv_pass *pass)
 				  (dsv_rope) {engine->cosine, engine->sine}, pass, &engine->language);
 }
 
+/*
+ * The last layer of a prefill pass: of all rows but the prompt's last one nothing is needed but keys and
+ * values.
+ */
+static void
+run_last_layer(dsv_engine *engine, const dsv_sequence *seq, const dsv_pass *pass)
+{
+	const dsv_config *config = &engine->model->config;
+	int			layer = config->language.layers - 1;
+	int			last = pass->rows - 1;
+	dsv_segment segment = {seq->pages, seq->chunk_first + last, 1, 0};
+	dsv_pass	row = {&segment, 1, 1, pass->absorbed, pass->x + (size_t) last * config->language.hidden};
+
+	if (engine->options.trace_all_rows)
+	{
+		run_layer(engine, layer, pass);
+		return;
+	}
+	dsv_layer_store(&engine->compute, config, &engine->model->weights, layer, &engine->kv,
+					(dsv_rope) {engine->cosine, engine->sine}, pass, &engine->language);
+	if (seq->chunk_first + pass->rows == seq->nprompt)
+		run_layer(engine, layer, &row);
+}
+
 /* logits[rows, vocab] of rows x; h is scratch of the same shape as x */
 static void
 output_logits(dsv_engine *engine, const float *x, int rows, float *h, float *logits)
@@ -171,7 +195,11 @@ step_prefill(dsv_engine *engine, dsv_sequence *seq, dsv_error *err)
 	}
 	segment = (dsv_segment) {seq->pages, seq->chunk_first, seq->chunk_rows, 0};
 	pass = (dsv_pass) {&segment, 1, seq->chunk_rows, engine->compute.mla == DSV_MLA_ABSORBED, seq->x};
-	run_layer(engine, seq->layer++, &pass);
+	if (seq->layer == engine->model->config.language.layers - 1)
+		run_last_layer(engine, seq, &pass);
+	else
+		run_layer(engine, seq->layer, &pass);
+	seq->layer++;
 	trace_rows(engine, DSV_TRACE_HIDDEN, seq->layer, seq->chunk_first, seq->chunk_rows, seq->x);
 	if (seq->layer == engine->model->config.language.layers)
 	{

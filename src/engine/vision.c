@@ -14,10 +14,9 @@
 #include <math.h>
 #include <string.h>
 
-#define NORM_EPS 1e-6f
+#include "stream.h"
 
-/* Query rows of one attention task: their scores against all patches stay in cache. */
-#define QUERY_ROWS 48
+#define NORM_EPS 1e-6f
 
 static int
 patches(const dsv_config *config)
@@ -46,11 +45,19 @@ dsv_vision_layout(const dsv_config *config, dsv_arena *arena, dsv_vision_scratch
 	out->inner = dsv_arena_take(arena, 2 * t * config->projector.inner, sizeof(float));
 }
 
+/* What an attention task holds of its head: the patches in whole blocks */
+static size_t
+head_floats(int n, int d)
+{
+	return 2 * (size_t) dsv_ceil_div(n, DSV_STREAM_KEYS) * DSV_STREAM_KEYS * d;
+}
+
 size_t
 dsv_vision_worker_floats(const dsv_config *config)
 {
 	const dsv_vision_config *v = &config->vision;
-	size_t		attention = (size_t) QUERY_ROWS * patches(config);
+	int			d = v->width / v->heads;
+	size_t		attention = dsv_stream_floats(d, d) + head_floats(patches(config), d);
 	int			k = dsv_max(dsv_max(v->width, v->mlp), 3 * v->patch * v->patch);
 	size_t		linear = dsv_linear_worker_floats(dsv_max(k, dsv_max(config->projector.in,
 																	 config->projector.inner)));
@@ -107,41 +114,50 @@ typedef struct attention_job
 	int			n;
 	int			width;
 	int			head_dim;
-	int			row_tasks;
+	int			parts;			/* tasks a head */
 } attention_job;
 
-/* One head, QUERY_ROWS queries: softmax(q k^T / sqrt(head_dim)) v */
+/* Keys of a head as columns and its values, block by block */
+static void
+gather_head(const attention_job *job, size_t head, float *k, float *v)
+{
+	int			d = job->head_dim;
+	size_t		ld = 3 * (size_t) job->width;
+	const float *keys = job->qkv + job->width + head;
+
+	for (int i = 0; i < job->n; i += DSV_STREAM_KEYS, k += (size_t) DSV_STREAM_KEYS * d)
+		kern->transpose(keys + i * ld, ld, dsv_min(DSV_STREAM_KEYS, job->n - i), d, KERN_F32, k,
+						DSV_STREAM_KEYS);
+	for (int i = 0; i < job->n; i++)
+		memcpy(v + (size_t) i * d, keys + job->width + i * ld, d * sizeof(float));
+}
+
+/* One head, every parts-th block of rows: softmax(q k^T / sqrt(head_dim)) v */
 static void
 attention_task(void *ud, int task, int worker)
 {
 	const attention_job *job = ud;
 	int			d = job->head_dim;
-	int			n = job->n;
-	size_t		ld = 3 * (size_t) job->width;
-	size_t		head = (size_t) (task / job->row_tasks) * d;
-	int			r0 = task % job->row_tasks * QUERY_ROWS;
-	int			rows = dsv_min(QUERY_ROWS, n - r0);
-	float	   *score = dsv_worker_scratch(job->ctx, worker);	/* [rows, n] */
-	float	   *out = job->out + (size_t) r0 * job->width + head;
-	float		scale = 1.0f / sqrtf((float) d);
-	float		sum[QUERY_ROWS];
+	size_t		head = (size_t) (task / job->parts) * d;
+	size_t		ldq = 3 * (size_t) job->width;
+	float	   *scratch = dsv_worker_scratch(job->ctx, worker);
+	float	   *k = scratch + dsv_stream_floats(d, d);
+	float	   *v = k + head_floats(job->n, d) / 2;
 
-	kern->gemm_nt(job->qkv + (size_t) r0 * ld + head, ld, job->qkv + job->width + head, KERN_F32, ld,
-				  NULL, score, n, rows, n, d);
-	for (int r = 0; r < rows; r++)
+	gather_head(job, head, k, v);
+	for (int r = task % job->parts * DSV_STREAM_ROWS; r < job->n; r += job->parts * DSV_STREAM_ROWS)
 	{
-		float	   *s = score + (size_t) r * n;
+		dsv_stream *st = dsv_stream_begin(scratch, job->qkv + r * ldq + head, ldq,
+										  dsv_min(DSV_STREAM_ROWS, job->n - r), d, d, 1.0f / sqrtf((float) d));
 
-		kern->scale(s, scale, n);
-		sum[r] = kern->exp_sum(s, kern->max(s, n), n);
-		memset(out + (size_t) r * job->width, 0, d * sizeof(float));
-	}
-	kern->gemm_nn(score, n, job->qkv + 2 * job->width + head, KERN_F32, ld, out, job->width,
-				  rows, n, d);
-	for (int r = 0; r < rows; r++)
-	{
-		kern->scale(out + (size_t) r * job->width, 1.0f / sum[r], d);
-		dsv_round(job->ctx, out + (size_t) r * job->width, d);
+		for (int i = 0; i < job->n; i += DSV_STREAM_KEYS)
+		{
+			int			keys = dsv_min(DSV_STREAM_KEYS, job->n - i);
+			dsv_key_block block = {k + (size_t) i * d, v + (size_t) i * d, KERN_F32, true, DSV_STREAM_KEYS, d, keys};
+
+			dsv_stream_add(st, &block, keys, 0);
+		}
+		dsv_stream_end(job->ctx, st, job->out + (size_t) r * job->width + head, job->width);
 	}
 }
 
@@ -150,11 +166,12 @@ run_block(const dsv_compute *ctx, const dsv_vision_config *v, const dsv_vision_b
 		  const dsv_vision_scratch *s)
 {
 	int			w = v->width;
-	attention_job job = {ctx, s->wide, s->h, n, w, w / v->heads, dsv_ceil_div(n, QUERY_ROWS)};
+	/* gathering a head costs some percent of its products, an idle thread more */
+	attention_job job = {ctx, s->wide, s->h, n, w, w / v->heads, dsv_ceil_div(2 * ctx->threads, v->heads)};
 
 	dsv_layer_norm_rows(ctx, s->x, n, w, b->norm1, NORM_EPS, s->h);
 	dsv_linear_run(ctx, &b->qkv, s->h, w, n, s->wide, 3 * (size_t) w, DSV_STORE, true);
-	dsv_parallel(ctx, v->heads * job.row_tasks, 2.0 * n * n * w, attention_task, &job);
+	dsv_parallel(ctx, v->heads * job.parts, 2.0 * n * n * w, attention_task, &job);
 	dsv_linear_run(ctx, &b->proj, s->h, w, n, s->x, w, DSV_ADD, true);
 
 	dsv_layer_norm_rows(ctx, s->x, n, w, b->norm2, NORM_EPS, s->h);

@@ -119,7 +119,7 @@ kern_act_bytes(kern_act act, size_t n)
 
 typedef struct kern_table
 {
-	const char *name;			/* "generic", "avx2", "avx512" */
+	const char *name;			/* as kern_level_name() */
 	bool		int8_dot;		/* products of KERN_ACT_I8 are clearly faster than of KERN_ACT_I16 with
 								 * KERN_Q8, too */
 
@@ -205,29 +205,51 @@ typedef struct kern_table
 
 	/* y[n, 3]: each the sum of the count[i] pixels of x[., 3] from first[i] on, weighted by
 	 * weight[i, .] (row stride ldw) in fixed point of KERN_PIXEL_BITS bits, plus one half, cut to
-	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits.  Behind the count[i] weights
-	 * there are zeros up to a multiple of 4, and behind the last of the pixels KERN_PIXEL_SLACK bytes
-	 * that may be read. */
+	 * whole numbers and clipped to 0 .. 255.  Sums fit into 32 bits, each weight is below 16.
+	 * Behind the count[i] weights there are zeros up to a multiple of 4, and behind the last of the
+	 * pixels KERN_PIXEL_SLACK bytes that may be read. */
 	void		(*weigh_pixels) (const uint8_t *x, const int *first, const int *count, const int32_t *weight,
 								 size_t ldw, uint8_t *y, int n);
 
 	/* sum[n] += f * x */
 	void		(*add_bytes) (const uint8_t *x, int32_t f, int32_t *sum, int n);
+
+	/*
+	 * One step of a softmax over more columns than are at hand: of row r of score[m, width] the
+	 * first min(width, seen + r step) count.  score = exp(score - max'), the others 0, where max'[m]
+	 * is the larger of max and the row's largest; shrink[m] = exp(max - max') is what sums and outputs
+	 * of earlier steps have to be multiplied by; sum = sum shrink + the row's sum (order as above).
+	 * A row of which nothing counts leaves max and sum, and its shrink is 1.  exp of less than
+	 * -87 is 0.  width is a multiple of 16; max begins as -inf, sum as 0.
+	 */
+	void		(*softmax_rows) (float *score, size_t lds, int m, int width, int seen, int step, float *max,
+								 float *sum, float *shrink);
+
+	/* y[n, m] = x[m, n] transposed, rounded to a float type as by narrow */
+	void		(*transpose) (const float *x, size_t ldx, int m, int n, kern_dtype yt, void *y, size_t ldy);
 } kern_table;
 
+/* Each has what the ones before it have, but for KERN_AVX2_VNNI, which processors with AVX-512 may lack. */
 typedef enum kern_level
 {
 	KERN_GENERIC,
 	KERN_AVX2,					/* with FMA and F16C */
+	KERN_AVX2_VNNI,				/* and AVX-VNNI: dot products of integers */
 	KERN_AVX512,				/* F, BW, DQ, VL */
+	KERN_AVX512_VNNI,
+	KERN_AVX512_BF16,			/* dot products of bf16 */
+	KERN_AMX,					/* tiles of bf16 and of bytes */
 	KERN_LEVELS
 } kern_level;
 
-/* The best level of this machine (CPUID and XGETBV). */
+/* The best level of this machine (CPUID, XGETBV, and for tiles the kernel's permission). */
 kern_level	kern_detect(void);
 
 /* The table of a level, or NULL where the machine or the build lacks it. */
 const kern_table *kern_get(kern_level level);
+
+/* The name of a level that the machine may lack; NULL: no such level */
+const char *kern_level_name(kern_level level);
 
 /* Row r of a quantised matrix of `cols` columns: from quantise()'s result into panels that are
  * zeroed but for rows written so before, and back as floats, exactly. */
@@ -235,8 +257,8 @@ void		kern_put_row(const int8_t *q, const uint16_t *scale, kern_dtype t, size_t 
 						 void *panels);
 void		kern_get_row(const void *panels, kern_dtype t, size_t cols, size_t r, float *y);
 
-/* The table in use; kern_select(level) replaces it (clamped to what there is) and says what
- * was chosen.  Process-wide; not to be called while a step runs. */
+/* The table in use; kern_select(level) replaces it (by the best one up to that level) and says
+ * what was chosen.  Process-wide; not to be called while a step runs. */
 extern const kern_table *kern;
 kern_level	kern_select(kern_level level);
 

@@ -8,44 +8,7 @@
  * and written by partial loads and stores: the last row of a mapped file may end where
  * the mapping ends.
  */
-
-/* n elements from p[i] as floats, the lanes beyond n zero; n >= VL: a whole register */
-INLINE vf
-load_some(const void *p, kern_dtype t, size_t i, int n)
-{
-	vh			h;
-
-	if (n <= 0)
-		return splat(0.0f);
-	if (t == KERN_F32)
-		return n >= VL ? load((const float *) p + i) : load_part((const float *) p + i, n);
-	h = n >= VL ? load16((const uint16_t *) p + i) : load_part16((const uint16_t *) p + i, n);
-	if (t == KERN_F16)
-		return widen_half(h);
-	return (vf) (widen16(h) << 16);
-}
-
-INLINE vf
-load_as(const void *p, kern_dtype t, size_t i)
-{
-	return load_some(p, t, i, VL);
-}
-
-INLINE void
-store_some(float *p, vf v, int n)
-{
-	if (n >= VL)
-		store(p, v);
-	else if (n > 0)
-		store_part(p, v, n);
-}
-
-/* lanes that a loop of VL has left at i */
-INLINE int
-lanes_left(size_t n, size_t i)
-{
-	return n - i >= VL ? VL : (int) (n - i);
-}
+#include "lanes.h"
 
 /* ---- exp and what is made of it ---- */
 
@@ -245,30 +208,41 @@ kern_widen(const void *x, kern_dtype xt, float *y, size_t n)
 	}
 }
 
-static void
-kern_narrow(const float *x, kern_dtype yt, void *out, size_t n)
+/* n lanes of v, n > 0, to y[i] and on, rounded as narrow does */
+INLINE void
+store_as(void *y, kern_dtype t, size_t i, vf v, int n)
 {
-	uint16_t   *y = out;
+	vh			h;
 
+	if (t == KERN_F32)
+	{
+		store_some((float *) y + i, v, n);
+		return;
+	}
+	h = t == KERN_BF16 ? narrow16((vu) round_bf16_lanes(v) >> 16) : narrow_half(v);
+	if (n >= VL)
+		store16((uint16_t *) y + i, h);
+	else
+		store_part16((uint16_t *) y + i, h, n);
+}
+
+static void
+kern_narrow(const float *x, kern_dtype yt, void *y, size_t n)
+{
 	if (yt == KERN_F32)
 	{
-		memmove(out, x, n * sizeof(float));
+		memmove(y, x, n * sizeof(float));
 		return;
 	}
 	for (size_t i = 0; i < n; i += VL)
 	{
 		int			left = lanes_left(n, i);
 		vf			v = load_some(x, KERN_F32, i, left);
-		vh			h;
 
 		if (yt == KERN_BF16)
-			h = narrow16((vu) round_bf16_lanes(v) >> 16);
+			store_as(y, KERN_BF16, i, v, left);
 		else
-			h = narrow_half(v);
-		if (left == VL)
-			store16(y + i, h);
-		else
-			store_part16(y + i, h, left);
+			store_as(y, KERN_F16, i, v, left);
 	}
 }
 
@@ -306,13 +280,6 @@ kern_rope(float *x, const float *cosine, const float *sine, int d, bool interlea
 }
 
 /* ---- over a row ---- */
-
-INLINE void
-zero_parts(vf acc[PARTS])
-{
-	for (int p = 0; p < PARTS; p++)
-		acc[p] = splat(0.0f);
-}
 
 static float
 kern_max(const float *x, int n)
@@ -575,51 +542,15 @@ kern_quantise(const float *x, int n, kern_dtype t, int8_t *q, uint16_t *scale)
 
 /* ---- matrix products ---- */
 
-/* one gemm_nt: what its tiles have in common */
-typedef struct product
-{
-	const float *a;				/* [m, k] */
-	size_t		lda;
-	const char *w;				/* [n, k] */
-	size_t		row_bytes;
-	const float *bias;
-	float	   *c;				/* [m, n] */
-	size_t		ldc;
-	int			k;
-} product;
-
-/* the sums of a tile, with the bias, to C[m0 .., n0 ..] */
-INLINE void
-store_tile(const product *g, vf acc[MR][GEMV_NR][PARTS], int m0, int mr, int n0, int nr)
-{
-	float	   *c = g->c + (size_t) m0 * g->ldc + n0;
-
-	/* unrolled, or else all sums would go through memory to be indexed by i */
-#pragma GCC unroll 8
-	for (int i = 0; i < mr; i++)
-	{
-		float	   *out = c + i * g->ldc;
-
-		for (int j = 0; j < nr; j += nr % NR == 0 ? NR : 1)
-		{
-			if (nr % NR == 0)
-				sum_rows(acc[i] + j, out + j);
-			else
-				out[j] = sum_lanes(acc[i][j]);
-		}
-		if (g->bias != NULL)
-			for (int j = 0; j < nr; j++)
-				out[j] += g->bias[n0 + j];
-	}
-}
+#include "gemm_body.h"
 
 /* C[m0 .. m0 + mr, n0 .. n0 + nr]; mr, nr and wt are constants wherever this is inlined */
 INLINE void
 tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 {
-	const float *a = g->a + (size_t) m0 * g->lda;
+	size_t		lda = g->a_bytes / sizeof(float);
+	const float *a = (const float *) (const void *) g->a + (size_t) m0 * lda;
 	const char *w = g->w + (size_t) n0 * g->row_bytes;
-	size_t		lda = g->lda;
 	size_t		row_bytes = g->row_bytes;
 	int			k = g->k;
 	int			kk = 0;
@@ -670,80 +601,22 @@ tile_nt(const product *g, int m0, int mr, int n0, int nr, kern_dtype wt)
 	store_tile(g, acc, m0, mr, n0, nr);
 }
 
-/* mr rows times weight rows n0 .. n1 */
-INLINE void
-rows_nt(const product *g, int m0, int mr, int n0, int n1, kern_dtype wt)
-{
-	if (mr == 1)
-		for (; n0 + GEMV_NR <= n1; n0 += GEMV_NR)
-			tile_nt(g, m0, 1, n0, GEMV_NR, wt);
-	for (; n0 + NR <= n1; n0 += NR)
-		tile_nt(g, m0, mr, n0, NR, wt);
-	for (; n0 < n1; n0++)
-		tile_nt(g, m0, mr, n0, 1, wt);
-}
-
-/* Weight rows are taken in chunks that stay in the second-level cache while all rows of A pass
- * by; MR rows of A stay in the first level while a chunk passes by. */
-#define CHUNK_BYTES (192 * 1024)
-
-_Static_assert(MR == 3 || MR == 6, "gemm_nt handles remainders of 2 and of 5 rows");
-_Static_assert(GEMV_NR % NR == 0, "sums are taken NR at a time");
-
-INLINE void
-gemm_nt(const product *g, int m, int n, kern_dtype wt)
-{
-	size_t		fit = CHUNK_BYTES / (g->row_bytes + 1);
-	int			chunk = n;
-
-	if (m > MR && fit < (size_t) n)
-		chunk = fit < 4 * GEMV_NR ? 4 * GEMV_NR : (int) (fit - fit % GEMV_NR);
-	for (int n0 = 0; n0 < n; n0 += chunk)
-	{
-		int			n1 = n - n0 < chunk ? n : n0 + chunk;
-		int			m0 = 0;
-
-		for (; m0 + MR <= m; m0 += MR)
-			rows_nt(g, m0, MR, n0, n1, wt);
-		switch (m - m0)
-		{
-#if MR > 5
-			case 5:
-				rows_nt(g, m0, 5, n0, n1, wt);
-				break;
-			case 4:
-				rows_nt(g, m0, 4, n0, n1, wt);
-				break;
-			case 3:
-				rows_nt(g, m0, 3, n0, n1, wt);
-				break;
-#endif
-			case 2:
-				rows_nt(g, m0, 2, n0, n1, wt);
-				break;
-			case 1:
-				rows_nt(g, m0, 1, n0, n1, wt);
-				break;
-		}
-	}
-}
-
 static void
 kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ldw,
 			 const float *bias, float *c, size_t ldc, int m, int n, int k)
 {
-	product		g = {a, lda, w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
+	product		g = {(const char *) a, lda * sizeof(float), w, ldw * kern_dtype_size(wt), bias, c, ldc, k};
 
 	switch (wt)
 	{
 		case KERN_F32:
-			gemm_nt(&g, m, n, KERN_F32);
+			gemm(&g, m, n, tile_nt, KERN_F32);
 			break;
 		case KERN_BF16:
-			gemm_nt(&g, m, n, KERN_BF16);
+			gemm(&g, m, n, tile_nt, KERN_BF16);
 			break;
 		case KERN_F16:
-			gemm_nt(&g, m, n, KERN_F16);
+			gemm(&g, m, n, tile_nt, KERN_F16);
 			break;
 		case KERN_Q8:
 		case KERN_Q4:
@@ -751,93 +624,34 @@ kern_gemm_nt(const float *a, size_t lda, const void *w, kern_dtype wt, size_t ld
 	}
 }
 
-/* mr rows of C, nv registers wide (the last of them `last` lanes); p, v and c point at the
- * block, mr, nv and vt are constants wherever this is inlined */
-INLINE void
-tile_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-		size_t ldc, int n, int mr, int nv, int last)
-{
-	vf			acc[NN_MR][NN_NV];
-
-	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < nv; j++)
-			acc[i][j] = load_some(c + i * ldc, KERN_F32, j * VL, j == nv - 1 ? last : VL);
-	for (int r = 0; r < n; r++)
-	{
-		vf			row[NN_NV];
-
-		for (int j = 0; j < nv; j++)
-			row[j] = load_some(v, vt, r * ldv + j * VL, j == nv - 1 ? last : VL);
-		for (int i = 0; i < mr; i++)
-		{
-			vf			f = splat(p[i * ldp + r]);
-
-			for (int j = 0; j < nv; j++)
-				acc[i][j] = vfma(f, row[j], acc[i][j]);
-		}
-	}
-	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < nv; j++)
-			store_some(c + i * ldc + j * VL, acc[i][j], j == nv - 1 ? last : VL);
-}
-
-/* mr rows of C over all columns */
-INLINE void
-rows_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-		size_t ldc, int n, int d, int mr)
-{
-	const char *column = v;
-	int			j = 0;
-
-	for (; j + NN_NV * VL <= d; j += NN_NV * VL)
-		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, NN_NV, VL);
-	for (; j + VL <= d; j += VL)
-		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, 1, VL);
-	if (j < d)
-		tile_nn(p, ldp, column + j * kern_dtype_size(vt), vt, ldv, c + j, ldc, n, mr, 1, d - j);
-}
-
-INLINE void
-gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-		size_t ldc, int m, int n, int d)
-{
-	int			i = 0;
-
-	for (; i + NN_MR <= m; i += NN_MR)
-		rows_nn(p + i * ldp, ldp, v, vt, ldv, c + i * ldc, ldc, n, d, NN_MR);
-	for (; i < m; i++)
-		rows_nn(p + i * ldp, ldp, v, vt, ldv, c + i * ldc, ldc, n, d, 1);
-}
-
-static void
-kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ldv, float *c,
-			 size_t ldc, int m, int n, int d)
-{
-	switch (vt)
-	{
-		case KERN_F32:
-			gemm_nn(p, ldp, v, KERN_F32, ldv, c, ldc, m, n, d);
-			break;
-		case KERN_BF16:
-			gemm_nn(p, ldp, v, KERN_BF16, ldv, c, ldc, m, n, d);
-			break;
-		case KERN_F16:
-			gemm_nn(p, ldp, v, KERN_F16, ldv, c, ldc, m, n, d);
-			break;
-		case KERN_Q8:
-		case KERN_Q4:
-			break;				/* not offered */
-	}
-}
-
 /* ---- pixels ---- */
 
-INLINE uint8_t
+#ifndef HAVE_WEIGHTED_PIXELS
+
+INLINE uint32_t
 clip_pixel(int32_t sum)
 {
 	sum >>= KERN_PIXEL_BITS;
-	return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
+	return sum < 0 ? 0 : sum > 255 ? 255 : (uint32_t) sum;
 }
+
+INLINE uint32_t
+weighted_pixels(const uint8_t *p, const int32_t *w, int count)
+{
+	int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
+	int32_t		green = red;
+	int32_t		blue = red;
+
+	for (int k = 0; k < count; k++, p += 3)
+	{
+		red += p[0] * w[k];
+		green += p[1] * w[k];
+		blue += p[2] * w[k];
+	}
+	return clip_pixel(red) | clip_pixel(green) << 8 | clip_pixel(blue) << 16;
+}
+
+#endif
 
 static void
 kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
@@ -846,33 +660,11 @@ kern_weigh_pixels(const uint8_t *restrict x, const int *first, const int *count,
 {
 	for (int i = 0; i < n; i++, weight += ldw, y += 3)
 	{
-		const uint8_t *p = x + 3 * (size_t) first[i];
-		int32_t		red = 1 << (KERN_PIXEL_BITS - 1);
-		int32_t		green = red;
-		int32_t		blue = red;
+		uint32_t	pixel = weighted_pixels(x + 3 * (size_t) first[i], weight, count[i]);
 
-#ifdef HAVE_WEIGHTED_PIXELS
-		vi			sum = {0};
-
-		for (int k = 0; k < count[i]; k += 4, p += 12)
-			sum += weighted_pixels(p, weight + k);
-		for (int l = 0; l < VL; l += 4)
-		{
-			red += sum[l];
-			green += sum[l + 1];
-			blue += sum[l + 2];
-		}
-#else
-		for (int k = 0; k < count[i]; k++, p += 3)
-		{
-			red += p[0] * weight[k];
-			green += p[1] * weight[k];
-			blue += p[2] * weight[k];
-		}
-#endif
-		y[0] = clip_pixel(red);
-		y[1] = clip_pixel(green);
-		y[2] = clip_pixel(blue);
+		y[0] = (uint8_t) pixel;
+		y[1] = (uint8_t) (pixel >> 8);
+		y[2] = (uint8_t) (pixel >> 16);
 	}
 }
 
@@ -883,10 +675,11 @@ kern_add_bytes(const uint8_t *restrict x, int32_t f, int32_t *restrict sum, int 
 		sum[i] += x[i] * f;
 }
 
+#include "pack_body.h"
 #include "panel_body.h"
+#include "attention_body.h"
 
 const kern_table TABLE = {
-	.name = TABLE_NAME,
 	.gemm_nt = kern_gemm_nt,
 	.gemm_nn = kern_gemm_nn,
 	.pack = kern_pack,
@@ -909,4 +702,6 @@ const kern_table TABLE = {
 	.rope = kern_rope,
 	.weigh_pixels = kern_weigh_pixels,
 	.add_bytes = kern_add_bytes,
+	.softmax_rows = kern_softmax_rows,
+	.transpose = kern_transpose,
 };

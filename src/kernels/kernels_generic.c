@@ -11,12 +11,11 @@
 #include "kernels_tables.h"
 
 #define TABLE kern_table_generic
-#define TABLE_NAME "generic"
 #define MR 3
 #define NR 1
 #define GEMV_NR 2
 #define PANEL_MR 4
-#define NN_MR 3
+#define NN_SUMS 12
 #define NN_NV 3
 
 INLINE vf

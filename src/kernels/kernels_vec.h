@@ -18,11 +18,11 @@
  *		store_part16(p, v, n)
  *		sum_lanes(acc)		the 16 partial sums acc[PARTS], as the tree that kernels.h fixes
  *		sum_rows(acc, out)	the same for NR rows at once
- *		weighted_pixels(p, w)	only with HAVE_WEIGHTED_PIXELS: the lanes l with l mod 4 = c add up
- *							to the sum of p[3 k + c] w[k], k < 4, c < 3; reads 16 bytes
+ *		weighted_pixels(p, w, n)	only with HAVE_WEIGHTED_PIXELS: one pixel of weigh_pixels, red in
+ *							the lowest byte, then green and blue
  *
- * and the block sizes MR, NR, GEMV_NR (gemm_nt) and NN_MR, NN_NV (gemm_nn), as many
- * accumulators as the registers hold.
+ * and the block sizes MR, NR, GEMV_NR (gemm_nt), as many accumulators as the registers hold, and
+ * NN_SUMS, their number, and NN_NV, the registers of a strip at most (gemm_nn).
  */
 #ifndef KERNELS_VEC_H
 #define KERNELS_VEC_H

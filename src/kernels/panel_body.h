@@ -1,129 +1,28 @@
 /*
  * panel_body.h
- *		Packing of activations, and products of quantised panels with integer activations.
+ *		Products of quantised panels with integer activations.
  *		Included by kernels_<set>.c behind the primitives of kernels_vec.h and these:
  *
  *		dot2(acc, w, a)		each lane plus the sum of products of its two 16-bit numbers
- *		dot4(acc, w, a)		of its four bytes, signed in both, none -128
+ *		dot4(acc, w, a)		of its four bytes, signed in both, none -128; with DOT4_OFFSET, which is
+ *							128, w is that much more and has no sign
  *		dot4_nibbles(acc, w, a)	the same of w in 0 .. 15; at most 8 times, then
  *		finish_nibbles(acc)	makes the sums out of what those have left
  *		PANEL_MR			rows of activations in a tile
  *
- * A tile is PANEL_MR rows times the VL weight rows that a register holds, PANEL_COLS registers of
- * them for one row: the weights of a group are unpacked once and met with each row's activations,
- * four columns broadcast at a time.
+ * A tile is PANEL_MR rows times a panel: the weights of a group are unpacked once and met with each
+ * row's activations, a few columns broadcast at a time.
  */
 
 /* Registers that a panel's rows take */
 #define PANEL_COLS (KERN_PANEL / VL)
 
+#ifndef DOT4_OFFSET
+#define DOT4_OFFSET 0
+#endif
+
 typedef int16_t vs __attribute__((vector_size(4 * VL)));
 typedef uint16_t vus __attribute__((vector_size(4 * VL)));
-
-/* ---- activations ---- */
-
-/* Largest magnitude of a group; NaN when a number is not finite */
-INLINE float
-group_magnitude(const vf x[KERN_GROUP / VL])
-{
-	vf			most = splat(0.0f);
-	vf			odd = splat(0.0f);
-	float		largest = 0;
-	float		sum = 0;
-
-	for (int i = 0; i < KERN_GROUP / VL; i++)
-	{
-		most = vmax(most, (vf) ((vu) x[i] & 0x7fffffffu));
-		odd += x[i] - x[i];		/* 0, or NaN */
-	}
-	for (int l = 0; l < VL; l++)
-	{
-		largest = most[l] > largest ? most[l] : largest;
-		sum += odd[l];
-	}
-	return largest + sum;
-}
-
-/* A group's record.  Magnitudes whose inverse would overflow are as good as zero. */
-INLINE void
-pack_integers(const vf x[KERN_GROUP / VL], kern_act act, char *record)
-{
-	const float magic = 0x1.8p23f;	/* adding it rounds to an integer, in the low bits */
-	const float range = act == KERN_ACT_I8 ? 127.0f : 32767.0f;
-	float		magnitude = group_magnitude(x);
-	float		inverse = magnitude >= 0x1p-100f ? range / magnitude : 0.0f;
-	float		scale = magnitude >= 0x1p-100f ? magnitude / range : magnitude != magnitude ? magnitude : 0.0f;
-	int32_t		q[KERN_GROUP];
-	int32_t		sum = 0;
-
-	for (int i = 0; i < KERN_GROUP / VL; i++)
-	{
-		vf			finite = choose(x[i] - x[i] == 0.0f, x[i], splat(0.0f));
-		vi			whole = (vi) ((vu) (finite * inverse + magic) - 0x4b400000u);
-
-		memcpy(q + i * VL, &whole, sizeof(whole));
-	}
-	for (int i = 0; i < KERN_GROUP; i++)
-		sum += q[i];
-	for (int i = 0; i < KERN_GROUP; i += 4)
-	{
-		if (act == KERN_ACT_I8)
-		{
-			const int8_t quad[4] = {(int8_t) q[i], (int8_t) q[i + 1], (int8_t) q[i + 2], (int8_t) q[i + 3]};
-
-			memcpy(record + i, quad, sizeof(quad));
-		}
-		else
-		{
-			const int16_t quad[4] = {(int16_t) q[i], (int16_t) q[i + 2], (int16_t) q[i + 1], (int16_t) q[i + 3]};
-
-			memcpy(record + 2 * i, quad, sizeof(quad));
-		}
-	}
-	memcpy(record + KERN_ACT_SCALE(act), &scale, sizeof(scale));
-	memcpy(record + KERN_ACT_SCALE(act) + 4, &sum, sizeof(sum));
-}
-
-INLINE void
-pack_row(const float *x, int k, kern_act act, char *out)
-{
-	for (int at = 0; at < k; at += KERN_GROUP, out += KERN_ACT_RECORD(act))
-	{
-		vf			group[KERN_GROUP / VL];
-
-		for (int i = 0; i < KERN_GROUP / VL; i++)
-			group[i] = load_some(x, KERN_F32, at + i * VL, k - at - i * VL);
-		if (act == KERN_ACT_BF16)
-			for (int i = 0; i < KERN_GROUP / VL; i++)
-				store16((uint16_t *) (void *) out + i * VL, narrow16((vu) round_bf16_lanes(group[i]) >> 16));
-		else
-			pack_integers(group, act, out);
-	}
-}
-
-static void
-kern_pack(const float *x, size_t ldx, int m, int k, kern_act act, void *out, size_t row_bytes)
-{
-	char	   *row = out;
-
-	for (int i = 0; i < m; i++, x += ldx, row += row_bytes)
-		switch (act)
-		{
-			case KERN_ACT_F32:
-				break;			/* not offered */
-			case KERN_ACT_BF16:
-				pack_row(x, k, KERN_ACT_BF16, row);
-				break;
-			case KERN_ACT_I8:
-				pack_row(x, k, KERN_ACT_I8, row);
-				break;
-			case KERN_ACT_I16:
-				pack_row(x, k, KERN_ACT_I16, row);
-				break;
-		}
-}
-
-/* ---- products ---- */
 
 /* one gemm_panels: what its tiles have in common */
 typedef struct panel_product
@@ -169,23 +68,34 @@ second_bytes(vi x)
 	return (vi) ((vs) x >> 8);
 }
 
-/* sum[mr][cols] of one group: integers of the weights at w, activations at a */
+/* What the weights are too large by when they meet the activations */
+INLINE int
+weight_offset(kern_dtype wt, kern_act act)
+{
+	return wt == KERN_Q4 ? 8 : act == KERN_ACT_I8 ? DOT4_OFFSET : 0;
+}
+
+/* sum[mr] of one group: integers of the weights at w, activations at a */
 INLINE void
 group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const char *a, size_t row_bytes,
-		   kern_act act, int mr, int cols)
+		   kern_act act, int mr)
 {
 	/* 64 bytes of the panel hold one quad of columns, or two */
-	for (int s = 0; s < (wt == KERN_Q8 ? 8 : 4); s++, w += KERN_PANEL * 4)
+	const int	steps = wt == KERN_Q8 ? 8 : 4;
+
+	/* all steps in a row would have the compiler load what no register is left for */
+#pragma GCC unroll 1
+	for (int s = 0; s < steps; s++, w += KERN_PANEL * 4)
 	{
 		vi			part[4][PANEL_COLS];	/* what meets one broadcast each */
 		int			parts = (act == KERN_ACT_I16 ? 2 : 1) * (wt == KERN_Q8 ? 1 : 2);
 
-		for (int j = 0; j < cols; j++)
+		for (int j = 0; j < PANEL_COLS; j++)
 		{
 			vi			x = load_ints(w + j * VL * 4);
 
 			if (wt == KERN_Q8 && act == KERN_ACT_I8)
-				part[0][j] = x;
+				part[0][j] = x ^ (vi) ((vu) {} + DOT4_OFFSET * 0x01010101u);
 			else if (wt == KERN_Q8)
 			{
 				part[0][j] = first_bytes(x);
@@ -204,14 +114,14 @@ group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const cha
 				part[3][j] = (vi) ((vus) x >> 12);
 			}
 		}
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
 			for (int p = 0; p < parts; p++)
 			{
 				vi			av = splat_bytes(a + i * row_bytes + (s * parts + p) * 4);
 
-				for (int j = 0; j < cols; j++)
+				for (int j = 0; j < PANEL_COLS; j++)
 					sum[i][j] = act == KERN_ACT_I16 ? dot2(sum[i][j], part[p][j], av) :
 						wt == KERN_Q8 ? dot4(sum[i][j], part[p][j], av) :
 						dot4_nibbles(sum[i][j], part[p][j], av);
@@ -219,54 +129,54 @@ group_sums(vi sum[PANEL_MR][PANEL_COLS], const char *w, kern_dtype wt, const cha
 	}
 }
 
-/* C[m0 .., n0 ..] of `mr` rows and the `cols` registers of a panel from row n0 on; w points at the
- * first group's integers of the first of them.  wt, act, mr, cols are constants wherever this is inlined. */
+/* C[m0 .., n0 ..] of `mr` rows and the panel at w; wt, act and mr are constants wherever this is
+ * inlined. */
 INLINE void
-tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int n0, int cols, kern_dtype wt,
-		   kern_act act)
+tile_panel(const panel_product *g, int m0, int mr, const char *w, int n0, kern_dtype wt, kern_act act)
 {
 	const char *a = g->a + (size_t) m0 * g->row_bytes;
 	vf			acc[PANEL_MR][PANEL_COLS];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < cols; j++)
+		for (int j = 0; j < PANEL_COLS; j++)
 			acc[i][j] = splat(0.0f);
 	for (int group = 0; group < g->groups; group++)
 	{
 		vi			sum[PANEL_MR][PANEL_COLS];
 		vf			scale[PANEL_COLS];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (int i = 0; i < mr; i++)
-			for (int j = 0; j < cols; j++)
+			for (int j = 0; j < PANEL_COLS; j++)
 				sum[i][j] = (vi) {};
-		group_sums(sum, w + lane * 4, wt, a, g->row_bytes, act, mr, cols);
-		for (int j = 0; j < cols; j++)
+		group_sums(sum, w, wt, a, g->row_bytes, act, mr);
+		for (int j = 0; j < PANEL_COLS; j++)
 			scale[j] = (vf) (widen16(load16((const uint16_t *) (const void *) (w + kern_block_integers(wt)) +
-											lane + j * VL)) << 16);
-#pragma GCC unroll 8
+											j * VL)) << 16);
+#pragma GCC unroll 12
 		for (int i = 0; i < mr; i++)
 		{
 			const char *record = a + i * g->row_bytes;
 			vf			by = (vf) splat_bytes(record + KERN_ACT_SCALE(act));
-			vi			eights = splat_bytes(record + KERN_ACT_SCALE(act) + 4) << 3;
+			vi			excess = splat_bytes(record + KERN_ACT_SCALE(act) + 4) * weight_offset(wt, act);
 
-			for (int j = 0; j < cols; j++)
+			for (int j = 0; j < PANEL_COLS; j++)
 			{
 				vi			s = sum[i][j];
 
-				if (wt == KERN_Q4)
-					s = (act == KERN_ACT_I8 ? finish_nibbles(s) : s) - eights;
+				if (wt == KERN_Q4 && act == KERN_ACT_I8)
+					s = finish_nibbles(s);
+				s -= excess;
 				acc[i][j] = vfma(__builtin_convertvector(s, vf), scale[j] * by, acc[i][j]);
 			}
 		}
 		w += kern_block_bytes(wt);
 		a += KERN_ACT_RECORD(act);
 	}
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (int i = 0; i < mr; i++)
-		for (int j = 0; j < cols; j++)
+		for (int j = 0; j < PANEL_COLS; j++)
 		{
 			int			at = n0 + j * VL;
 			int			left = g->n - at;
@@ -278,18 +188,7 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int lane, int 
 		}
 }
 
-/* mr rows times a panel */
-INLINE void
-rows_panel(const panel_product *g, int m0, int mr, const char *panel, int n0, kern_dtype wt, kern_act act)
-{
-	if (mr == 1)
-		tile_panel(g, m0, 1, panel, 0, n0, PANEL_COLS, wt, act);
-	else
-		for (int lane = 0; lane < KERN_PANEL && n0 + lane < g->n; lane += VL)
-			tile_panel(g, m0, mr, panel, lane, n0 + lane, 1, wt, act);
-}
-
-_Static_assert(PANEL_MR == 4 || PANEL_MR == 6, "gemm_panels handles remainders of 1 to 5 rows");
+_Static_assert(PANEL_MR == 4 || PANEL_MR == 6 || PANEL_MR == 12, "gemm_panels handles remainders of 6 and of 1 to 5");
 
 /* A panel stays in the first-level cache while all rows pass by. */
 INLINE void
@@ -302,25 +201,29 @@ gemm_panels(const panel_product *g, const char *w, int m, kern_dtype wt, kern_ac
 		int			m0 = 0;
 
 		for (; m0 + PANEL_MR <= m; m0 += PANEL_MR)
-			rows_panel(g, m0, PANEL_MR, w, n0, wt, act);
+			tile_panel(g, m0, PANEL_MR, w, n0, wt, act);
+#if PANEL_MR > 6
+		for (; m0 + 6 <= m; m0 += 6)
+			tile_panel(g, m0, 6, w, n0, wt, act);
+#endif
 		switch (m - m0)
 		{
 #if PANEL_MR > 4
 			case 5:
-				rows_panel(g, m0, 5, w, n0, wt, act);
+				tile_panel(g, m0, 5, w, n0, wt, act);
 				break;
 			case 4:
-				rows_panel(g, m0, 4, w, n0, wt, act);
+				tile_panel(g, m0, 4, w, n0, wt, act);
 				break;
 #endif
 			case 3:
-				rows_panel(g, m0, 3, w, n0, wt, act);
+				tile_panel(g, m0, 3, w, n0, wt, act);
 				break;
 			case 2:
-				rows_panel(g, m0, 2, w, n0, wt, act);
+				tile_panel(g, m0, 2, w, n0, wt, act);
 				break;
 			case 1:
-				rows_panel(g, m0, 1, w, n0, wt, act);
+				tile_panel(g, m0, 1, w, n0, wt, act);
 				break;
 		}
 	}

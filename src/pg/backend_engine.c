@@ -21,6 +21,10 @@
 /* Two, so that comparing two models in one query does not reopen them row by row */
 #define MAX_OPEN 2
 
+/* What a backend keeps of the engine's scratch between calls.  nano needs no more; what larger
+ * models need is soon taken again beside the time of a call. */
+#define REST_SCRATCH ((size_t) 8 << 20)
+
 struct BackendModel
 {
 	MemoryContext context;		/* NULL = free slot */
@@ -169,8 +173,12 @@ PinBackendModel(BackendModel *backend)
 void
 UnpinBackendModel(BackendModel *backend)
 {
-	if (--backend->pins == 0 && backend->doomed)
+	if (--backend->pins > 0)
+		return;
+	if (backend->doomed)
 		close_slot(backend);
+	else
+		dsv_engine_rest(backend->engine, REST_SCRATCH);
 }
 
 int

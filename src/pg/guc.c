@@ -32,7 +32,11 @@ static const struct config_enum_entry cpu_levels[] = {
 	{"auto", DSV_CPU_AUTO, false},
 	{"generic", DSV_CPU_GENERIC, false},
 	{"avx2", DSV_CPU_AVX2, false},
+	{"avx2-vnni", DSV_CPU_AVX2_VNNI, false},
 	{"avx512", DSV_CPU_AVX512, false},
+	{"avx512-vnni", DSV_CPU_AVX512_VNNI, false},
+	{"avx512-bf16", DSV_CPU_AVX512_BF16, false},
+	{"amx", DSV_CPU_AMX, false},
 	{NULL, 0, false}
 };
 

@@ -12,7 +12,8 @@
 
 const char *const tool_precisions[] = {"fp32", "bf16", "auto", NULL};
 const char *const tool_activations[] = {"auto", "int16", "int8", NULL};
-const char *const tool_cpu_levels[] = {"auto", "generic", "avx2", "avx512", NULL};
+const char *const tool_cpu_levels[] = {"auto", "generic", "avx2", "avx2-vnni", "avx512", "avx512-vnni",
+	"avx512-bf16", "amx", NULL};
 const char *const tool_mla_modes[] = {"auto", "expanded", "absorbed", NULL};
 
 /* ---- errors ---- */

@@ -258,6 +258,7 @@ tool_golden(const tool_command *command, int argc, char **argv)
 	run.model = tool_open_model(argv[0]);
 	engine_options.trace = trace;
 	engine_options.trace_ud = &run;
+	engine_options.trace_all_rows = true;
 	run.engine = tool_create_engine(run.model, &engine_options);
 	printf("# %s, %s, %s, blas %s\n", argv[0], tool_precisions[setup.precision],
 		   dsv_cpu_level_name(dsv_cpu_current()), setup.no_blas ? "off" : dsv_blas_version());

@@ -4,12 +4,15 @@
  *
  * At some points of an answer under a schema, three times are measured: of the first mask there
  * (the automaton is new and has to find its states), of a mask made again (the states are
- * known), and of one that is remembered.  DIR needs to hold no more than a tokenizer.json.
+ * known), and of one that is remembered.  A folder needs to hold no more than a tokenizer.json.
  */
 #include <limits.h>
 #include <string.h>
 
+#include <sys/stat.h>
+
 #include "../engine/constraint.h"
+#include "../engine/model.h"
 #include "tool.h"
 
 #define MAX_RUNS 1000
@@ -62,17 +65,35 @@ typedef struct bench
 	double		times[MAX_RUNS];
 } bench;
 
+/* Of a folder or a packed file */
 static void
-open_tokenizer(bench *b, const char *dir)
+open_tokenizer(bench *b, const char *model_path)
 {
 	char		path[PATH_MAX];
+	struct stat st;
+	dsv_model  *model;
 	dsv_error	err;
-	double		start;
+	dsv_code	code;
 
-	if (dsv_tokenizer_open(tool_path(path, sizeof(path), dir, "tokenizer.json"), NULL, &b->tokenizer,
-						   &err) != DSV_OK)
+	if (stat(model_path, &st) == 0 && S_ISREG(st.st_mode))
+	{
+		code = dsv_model_open(model_path, NULL, &model, &err);
+		if (code == DSV_OK)
+			b->tokenizer = model->tokenizer;
+	}
+	else
+		code = dsv_tokenizer_open(tool_path(path, sizeof(path), model_path, "tokenizer.json"), NULL,
+								  &b->tokenizer, &err);
+	if (code != DSV_OK)
 		tool_fail_error(&err);
-	start = tool_now_ms();
+}
+
+static void
+make_trie(bench *b)
+{
+	dsv_error	err;
+	double		start = tool_now_ms();
+
 	if (dsv_vocab_trie_init(&b->trie, b->tokenizer, dsv_tokenizer_size(b->tokenizer), END_TOKEN, NULL,
 							&err) != DSV_OK)
 		tool_fail_error(&err);
@@ -194,6 +215,7 @@ tool_masks(const tool_command *command, int argc, char **argv)
 	if (b->runs < 1 || b->runs > MAX_RUNS)
 		tool_usage_error(command, "--runs must be 1 to %d", MAX_RUNS);
 	open_tokenizer(b, argv[0]);
+	make_trie(b);
 	start = tool_now_ms();
 	if (dsv_grammar_from_schema(schema.data, schema.len, NULL, &b->grammar, &err) != DSV_OK)
 		tool_fail_error(&err);

@@ -1,7 +1,8 @@
 /*
  * test_kernels.c
  *		Every kernel at every instruction set the machine has, against references written
- *		here: in double, or in float in exactly the order that kernels.h fixes.
+ *		here: in double, or in float in exactly the order that kernels.h fixes.  The names of
+ *		levels that the machine must have may be given as arguments (scripts/check-emulated).
  *
  * All buffers lie flush against a page that may not be touched, now behind them, now in
  * front of them, so that any access out of bounds ends the program; the sizes make them
@@ -234,6 +235,27 @@ random_weights(int i, kern_dtype type, size_t n)
 
 /* ---- the table itself ---- */
 
+static char **wanted_levels;	/* up to a NULL */
+
+static void
+test_wanted(void **state)
+{
+	for (int level = 0; level < KERN_LEVELS; level++)
+		if (kern_get(level) != NULL)
+			print_message("# tested here: %s\n", kern_get(level)->name);
+	for (char **want = wanted_levels; *want != NULL; want++)
+	{
+		const kern_table *found = NULL;
+
+		for (int level = 0; level < KERN_LEVELS; level++)
+			if (strcmp(kern_level_name(level), *want) == 0)
+				found = kern_get(level);
+		if (found == NULL)
+			fail_msg("this machine has no %s", *want);
+		assert_string_equal(found->name, *want);
+	}
+}
+
 static void
 test_select(void **state)
 {
@@ -243,13 +265,17 @@ test_select(void **state)
 	assert_non_null(kern_get(KERN_GENERIC));
 	assert_string_equal(kern_get(KERN_GENERIC)->name, "generic");
 	assert_null(kern_get(KERN_LEVELS));
+	assert_null(kern_level_name(KERN_LEVELS));
 	for (int level = 0; level < KERN_LEVELS; level++)
 	{
 		kern_level	chosen = kern_select(level);
 
-		assert_int_equal(chosen, level < (int) best ? level : (int) best);
 		assert_ptr_equal(kern, kern_get(chosen));
-		assert_true((kern_get(level) != NULL) == (level <= (int) best));
+		assert_string_equal(kern->name, kern_level_name(chosen));
+		/* the best one up to the level that was asked for */
+		assert_in_range(chosen, KERN_GENERIC, level);
+		for (int between = chosen + 1; between <= level; between++)
+			assert_null(kern_get(between));
 	}
 	assert_int_equal(kern_select(KERN_LEVELS), best);
 }
@@ -520,6 +546,105 @@ test_gemm_nt_split(void **state)
 	}
 }
 
+/* ---- bf16 times bf16 ---- */
+
+static void
+check_gemm_bf16(const kern_table *t, int m, int n, int k)
+{
+	size_t		row = kern_act_bytes(KERN_ACT_BF16, k);
+	size_t		stride = row + 2 * (m % 2);
+	size_t		ldw = k + n % 3;
+	int			ldc = n + m % 3;
+	float	   *x = random_floats(0, m * k, 1.0f);
+	char	   *a = slot(1, (m - 1) * stride + row);
+	uint16_t   *w = random_weights(2, KERN_BF16, (n - 1) * ldw + k);
+	float	   *bias = n % 2 ? random_floats(3, n, 1.0f) : NULL;
+	float	   *c = slot(4, ((m - 1) * ldc + n) * 4);
+
+	t->pack(x, k, m, k, KERN_ACT_BF16, a, stride);
+	for (int i = 0; i < (m - 1) * ldc + n; i++)
+		c[i] = 7.0f;
+	t->gemm_bf16(a, stride, w, ldw, bias, c, ldc, m, n, k);
+	for (int i = 0; i < m; i++)
+	{
+		const uint16_t *from = (const uint16_t *) (const void *) (a + i * stride);
+
+		for (int j = 0; j < n; j++)
+		{
+			double		want = bias != NULL ? bias[j] : 0;
+			double		magnitude = fabs(want);
+
+			for (int l = 0; l < k; l++)
+			{
+				double		product = (double) reference_bf16(from[l]) * reference_bf16(w[j * ldw + l]);
+
+				want += product;
+				magnitude += fabs(product);
+			}
+			check_near(c[i * ldc + j], want, magnitude * 4 * FLT_EPSILON, "gemm_bf16", t, i * n + j);
+		}
+		for (int j = n; j < ldc && i < m - 1; j++)
+			check_bits(c[i * ldc + j], 7.0f, "gemm_bf16 behind a row", t, i);
+	}
+}
+
+static void
+test_gemm_bf16(void **state)
+{
+	for (int level = 0; level < KERN_LEVELS; level++)
+	{
+		const kern_table *t = kern_get(level);
+
+		if (t == NULL)
+			continue;
+		assert_true((t->gemm_bf16 != NULL) == (level >= KERN_AVX512_BF16));
+		if (t->gemm_bf16 == NULL)
+			continue;
+		for (int k = 1; k <= 100; k += 3)
+		{
+			at_front = k % 2;
+			check_gemm_bf16(t, 1 + k % 35, 1 + k % 37, k);
+		}
+		at_front = false;
+		check_gemm_bf16(t, 1, 70, 1280);
+		check_gemm_bf16(t, 37, 66, 1130);
+		check_gemm_bf16(t, 70, 33, 520);
+	}
+}
+
+/* neither other rows nor the split of the outputs shows in the bits */
+static void
+test_gemm_bf16_split(void **state)
+{
+	enum {M = 37, N = 61, K = 613};
+	size_t		row = kern_act_bytes(KERN_ACT_BF16, K);
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+	{
+		float	   *x = random_floats(0, M * K, 1.0f);
+		uint16_t   *w = random_weights(1, KERN_BF16, N * K);
+		char	   *a = slot(2, M * row);
+		float	   *whole = slot(3, M * N * 4);
+		float	   *part = slot(4, M * N * 4);
+
+		if (t->gemm_bf16 == NULL)
+			continue;
+		t->pack(x, K, M, K, KERN_ACT_BF16, a, row);
+		t->gemm_bf16(a, row, w, K, NULL, whole, N, M, N, K);
+		for (int i = 0; i < M; i++)
+			t->gemm_bf16(a + i * row, row, w, K, NULL, part + i * N, N, 1, N, K);
+		assert_memory_equal(part, whole, M * N * 4);
+		for (int split = 1; split < N; split += 13)
+		{
+			memset(part, 0, M * N * 4);
+			t->gemm_bf16(a, row, w, K, NULL, part, N, M, split, K);
+			t->gemm_bf16(a, row, w + split * K, K, NULL, part + split, N, M, N - split, K);
+			assert_memory_equal(part, whole, M * N * 4);
+		}
+	}
+}
+
 /* ---- quantised panels ---- */
 
 /* Where kernels.h says that weight [row, col] is, and its value */
@@ -757,6 +882,8 @@ test_gemm_panels(void **state)
 			check_gemm_panels(type, act, 1, 40, 1408);
 			check_gemm_panels(type, act, 7, 90, 1280);
 			check_gemm_panels(type, act, 20, 32, 96);
+			/* several pieces of the rows, and of the columns, where a level cuts them */
+			check_gemm_panels(type, act, 70, 18, 1060);
 		}
 }
 
@@ -886,11 +1013,104 @@ test_gemm_nn(void **state)
 				check_gemm_nn(t, types[k], 1 + d % 8, 1 + d % 11, d);
 			}
 			check_gemm_nn(t, types[k], 14, 37, 129);
+			check_gemm_nn(t, types[k], 48, 72, 64);
+			check_gemm_nn(t, types[k], 49, 64, 72);
+			check_gemm_nn(t, types[k], 1, 64, 300);
 		}
 	}
 }
 
 /* ---- exp and its relatives ---- */
+
+#define SOFTMAX_ROWS 9
+
+/* What softmax_rows is told so far, and what it said: in double, from the definition */
+typedef struct running
+{
+	double		max;
+	double		sum;
+} running;
+
+static void
+check_softmax_row(const kern_table *t, const float *x, const float *got, int width, int seen, running *run,
+				  float max, float sum, float shrink)
+{
+	double		most = run->max;
+	double		added = 0;
+	double		shrunk;
+
+	seen = seen < 0 ? 0 : seen > width ? width : seen;
+	for (int i = 0; i < seen; i++)
+		most = fmax(most, x[i]);
+	for (int i = 0; i < width; i++)
+	{
+		float		below = x[i] - (float) most;
+		double		e = i < seen && below >= -87 ? exp(below) : 0;
+
+		check_near(got[i], e, 3e-7 * e, "softmax_rows", t, i);
+		added += e;
+	}
+	check_bits(max, (float) most, "softmax_rows max", t, seen);
+	shrunk = seen == 0 ? 1 : exp((float) run->max - (float) most);
+	check_near(shrink, shrunk, 3e-7 * shrunk + 1e-38, "softmax_rows shrink", t, seen);
+	run->sum = run->sum * shrunk + added;
+	run->max = most;
+	check_near(sum, run->sum, 1e-6 * run->sum, "softmax_rows sum", t, seen);
+}
+
+/* Four blocks of a causal softmax, the first rows of which see nothing of the last one, and of one in
+ * which all rows see the same */
+static void
+check_softmax_rows(const kern_table *t, int width, int seen, int step)
+{
+	size_t		lds = (size_t) width + 3;
+	float	   *score = slot(0, (SOFTMAX_ROWS - 1) * lds * 4 + width * 4);
+	float	   *max = slot(1, SOFTMAX_ROWS * 4);
+	float	   *sum = slot(2, SOFTMAX_ROWS * 4);
+	float	   *shrink = slot(3, SOFTMAX_ROWS * 4);
+	float		x[SOFTMAX_ROWS][64];
+	running		run[SOFTMAX_ROWS];
+
+	for (int r = 0; r < SOFTMAX_ROWS; r++)
+	{
+		max[r] = -INFINITY;
+		sum[r] = 0;
+		run[r] = (running) {-INFINITY, 0};
+	}
+	for (int block = 0; block < 4; block++)
+	{
+		int			first = block < 3 ? width : seen;
+
+		for (int r = 0; r < SOFTMAX_ROWS; r++)
+			for (int i = 0; i < width; i++)
+				x[r][i] = score[r * lds + i] = i >= first + r * step ? (i % 2 ? NAN : INFINITY) :
+					random_float(i % 7 == 0 ? 60.0f : 4.0f);
+		t->softmax_rows(score, lds, SOFTMAX_ROWS, width, first, step, max, sum, shrink);
+		for (int r = 0; r < SOFTMAX_ROWS; r++)
+			check_softmax_row(t, x[r], score + r * lds, width, first + r * step, &run[r], max[r], sum[r],
+							  shrink[r]);
+	}
+}
+
+static void
+test_softmax_rows(void **state)
+{
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (int front = 0; front <= 1; front++)
+		{
+			at_front = front;
+			for (int width = 16; width <= 64; width += 16)
+			{
+				for (int seen = 1; seen <= width; seen++)
+					check_softmax_rows(t, width, seen, 0);
+				for (int seen = 1 - SOFTMAX_ROWS; seen <= width; seen++)
+					check_softmax_rows(t, width, seen, 1);
+			}
+		}
+	at_front = false;
+}
 
 /* distance between neighbouring floats at x */
 static double
@@ -1355,6 +1575,40 @@ test_pixels(void **state)
 	at_front = false;
 }
 
+static void
+check_transpose(const kern_table *t, kern_dtype type, int m, int n)
+{
+	size_t		ldx = (size_t) n + m % 3;
+	size_t		ldy = (size_t) m + n % 3;
+	float	   *x = random_floats(0, (m - 1) * ldx + n, 1.0f);
+	char	   *y = slot(1, ((n - 1) * ldy + m) * kern_dtype_size(type));
+	char	   *want = slot(2, kern_dtype_size(type));
+
+	t->transpose(x, ldx, m, n, type, y, ldy);
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+		{
+			t->narrow(x + i * ldx + j, type, want, 1);
+			assert_memory_equal(y + (j * ldy + i) * kern_dtype_size(type), want, kern_dtype_size(type));
+		}
+}
+
+static void
+test_transpose(void **state)
+{
+	const kern_dtype types[3] = {KERN_F32, KERN_BF16, KERN_F16};
+	const kern_table *t;
+
+	for (int l = 0; (t = nth_table(l)) != NULL; l++)
+		for (int m = 1; m <= 64; m += m < 20 ? 1 : 11)
+			for (int n = 1; n <= 72; n += 5)
+			{
+				at_front = n % 2;
+				check_transpose(t, types[n % 3], m, n);
+			}
+	at_front = false;
+}
+
 /* ---- between levels ---- */
 
 /* Every kernel that does not have an exact reference above, into one buffer. */
@@ -1385,6 +1639,15 @@ run_all(const kern_table *t, float *out)
 		memcpy(y + 8 * n + 1, x, n * 4);
 		t->silu_mul(y + 8 * n + 1, w, n);
 		at += 9 * n + 1;
+		if (n >= 64)
+		{
+			float		state[3] = {-INFINITY, 0};
+
+			memcpy(out + at, x, 64 * 4);
+			t->softmax_rows(out + at, 64, 1, 64, 64 - n % 16, 0, state, state + 1, state + 2);
+			out[at + 64] = state[1];
+			at += 65;
+		}
 	}
 	return at;
 }
@@ -1442,22 +1705,27 @@ test_fp_environment(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_select),
+		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_widen_all),
 		cmocka_unit_test(test_narrow),
 		cmocka_unit_test(test_convert_sizes),
 		cmocka_unit_test(test_gemm_nt),
 		cmocka_unit_test(test_gemm_nt_double),
 		cmocka_unit_test(test_gemm_nt_split),
+		cmocka_unit_test(test_gemm_bf16),
+		cmocka_unit_test(test_gemm_bf16_split),
 		cmocka_unit_test(test_panel_rows),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_gemm_panels),
 		cmocka_unit_test(test_gemm_panels_split),
 		cmocka_unit_test(test_quantise),
 		cmocka_unit_test(test_gemm_nn),
+		cmocka_unit_test(test_softmax_rows),
+		cmocka_unit_test(test_transpose),
 		cmocka_unit_test(test_exp),
 		cmocka_unit_test(test_exp_sum),
 		cmocka_unit_test(test_activations),
@@ -1473,6 +1741,7 @@ main(void)
 		cmocka_unit_test(test_fp_environment),
 	};
 
+	wanted_levels = argv + 1;
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("kernels", tests, make_slots, drop_slots);
 }

@@ -124,8 +124,8 @@ test_sizes(void **state)
 	assert_int_equal((uintptr_t) f->kv.pages[page[0]].data % 64, 0);
 	for (int i = 0; i < 2; i++)
 		memset(f->kv.pages[page[i]].data, i, PAGE_BYTES);
-	assert_ptr_equal(dsv_kv_at(&f->kv, page[1], 0, 0), f->kv.pages[page[1]].data);
-	assert_ptr_equal((char *) dsv_kv_at(&f->kv, page[1], 2, 63) + 16 * 4,
+	assert_ptr_equal(dsv_kv_layer(&f->kv, page[1], 0), f->kv.pages[page[1]].data);
+	assert_ptr_equal((char *) dsv_kv_layer(&f->kv, page[1], 2) + 64 * 16 * 4,
 					 (char *) f->kv.pages[page[1]].data + PAGE_BYTES);
 	close_pool(f);
 }

@@ -62,12 +62,39 @@ test_pieces(void **state)
 	}
 }
 
+/* Whatever the processor has gives the plain form's state. */
+static void
+test_blocks(void **state)
+{
+	uint8_t		data[64 * 9];
+	uint32_t	x = 1;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+	{
+		x = x * 1664525u + 1013904223u;
+		data[i] = (uint8_t) (x >> 24);
+	}
+	for (size_t n = 0; n <= 9; n++)
+	{
+		uint32_t	a[8];
+		uint32_t	b[8];
+
+		for (uint32_t i = 0; i < 8; i++)
+			a[i] = b[i] = x * (i + 1);
+		dsv_sha256_blocks(a, data, n);
+		dsv_sha256_blocks_plain(b, data, n);
+		assert_memory_equal(a, b, sizeof(a));
+		assert_true((a[0] == x) == (n == 0));
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_examples),
 		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_blocks),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
