@@ -24,6 +24,9 @@
 typedef int16_t vs __attribute__((vector_size(4 * VL)));
 typedef uint16_t vus __attribute__((vector_size(4 * VL)));
 
+/* Bytes of a panel that are asked for before they are needed: two groups of Q8 */
+#define AHEAD 1088
+
 /* one gemm_panels: what its tiles have in common */
 typedef struct panel_product
 {
@@ -150,6 +153,11 @@ tile_panel(const panel_product *g, int m0, int mr, const char *w, int n0, kern_d
 		for (int i = 0; i < mr; i++)
 			for (int j = 0; j < PANEL_COLS; j++)
 				sum[i][j] = (vi) {};
+		/* With few rows memory sets the pace, and what the processor fetches on its own ends with
+		 * each page.  Behind the last panel nothing is read. */
+		if (mr <= 2)
+			for (size_t at = AHEAD; at < AHEAD + kern_block_bytes(wt); at += 64)
+				__builtin_prefetch((const void *) ((uintptr_t) w + at));
 		group_sums(sum, w, wt, a, g->row_bytes, act, mr);
 		for (int j = 0; j < PANEL_COLS; j++)
 			scale[j] = (vf) (widen16(load16((const uint16_t *) (const void *) (w + kern_block_integers(wt)) +
