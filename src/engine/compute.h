@@ -28,8 +28,7 @@ typedef struct dsv_compute
 	void	   *trace_ud;
 	float	   *worker;			/* [threads][worker_floats] */
 	size_t		worker_floats;
-	char	   *packed[2];		/* packed activations of whole passes, [packed_bytes] each */
-	size_t		packed_bytes;
+	char	   *packed[2];		/* packed activations of whole passes */
 } dsv_compute;
 
 static inline float *

@@ -138,7 +138,6 @@ typedef struct scratch_layout
 	float	   *worker;
 	size_t		worker_floats;
 	char	   *packed[2];
-	size_t		packed_bytes;
 } scratch_layout;
 
 /* Bytes of the largest x[m, in] that a linear layer packs */
@@ -174,9 +173,8 @@ lay_out_scratch(const dsv_engine *engine, int rows, int positions, int threads, 
 	out->worker_floats = (vision > language ? vision : language) + 63;
 	out->worker_floats -= out->worker_floats % 64;
 	out->worker = dsv_arena_take(arena, out->worker_floats * threads, sizeof(float));
-	out->packed_bytes = packed_bytes(config, rows);
 	for (int i = 0; i < 2; i++)
-		out->packed[i] = dsv_arena_take(arena, out->packed_bytes, 1);
+		out->packed[i] = dsv_arena_take(arena, packed_bytes(config, rows), 1);
 }
 
 size_t
@@ -220,7 +218,6 @@ dsv_engine_reserve(dsv_engine *engine, int rows, int positions, dsv_error *err)
 	engine->decode_logits = layout.decode_logits;
 	engine->compute.worker = layout.worker;
 	engine->compute.worker_floats = layout.worker_floats;
-	engine->compute.packed_bytes = layout.packed_bytes;
 	for (int i = 0; i < 2; i++)
 		engine->compute.packed[i] = layout.packed[i];
 	engine->compute.threads = threads;
