@@ -143,19 +143,10 @@ kern_gemm_nn(const float *p, size_t ldp, const void *v, kern_dtype vt, size_t ld
 INLINE vf
 vexp_below(vf x)
 {
-	const float magic = 0x1.8p23f;	/* adding it rounds to an integer, in the low bits */
-	vf			t = vfma(x, splat(0x1.715476p0f), splat(magic));
-	vf			k = t - magic;
-	vf			r = vfma(k, splat(-0x1.63p-1f), x);
-	vf			q;
+	vu			t;
+	vf			q = exp_fraction(x, &t);
 
-	r = vfma(k, splat(0x1.bd0106p-13f), r);
-	q = vfma(r, splat(0x1.6a29a2p-10f), splat(0x1.123f2ep-7f));
-	q = vfma(q, r, splat(0x1.5558fcp-5f));
-	q = vfma(q, r, splat(0x1.55548ap-3f));
-	q = vfma(q, r, splat(0x1.fffffcp-2f));
-	q = vfma(q * r, r, r) + 1.0f;
-	q *= (vf) (((vu) t << 23) + (127u << 23));
+	q *= (vf) ((t << 23) + (127u << 23));
 	return (vf) (~(vi) (x < -87.0f) & (vi) q);
 }
 

@@ -25,6 +25,8 @@ dot4(vi acc, vi w, vi a)
 	return acc + (vi) _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
+#define HAVE_NIBBLE_SUMS
+
 /* Sums of two products 15 x 127, eight of them added: 30480, so 16 bits hold them. */
 INLINE vi
 dot4_nibbles(vi acc, vi w, vi a)

@@ -21,18 +21,6 @@ dot4(vi acc, vi w, vi a)
 	return (vi) _mm256_dpbusd_avx_epi32((__m256i) acc, (__m256i) w, (__m256i) a);
 }
 
-INLINE vi
-dot4_nibbles(vi acc, vi w, vi a)
-{
-	return dot4(acc, w, a);
-}
-
-INLINE vi
-finish_nibbles(vi acc)
-{
-	return acc;
-}
-
 #include "panel_body.h"
 
 const kern_table kern_table_avx2_vnni = {

@@ -21,18 +21,6 @@ dot4(vi acc, vi w, vi a)
 	return (vi) _mm512_dpbusd_epi32((__m512i) acc, (__m512i) w, (__m512i) a);
 }
 
-INLINE vi
-dot4_nibbles(vi acc, vi w, vi a)
-{
-	return dot4(acc, w, a);
-}
-
-INLINE vi
-finish_nibbles(vi acc)
-{
-	return acc;
-}
-
 /* As many sums as hide the latency of two dependent dot products */
 #undef PANEL_MR
 #define PANEL_MR 12

@@ -15,32 +15,39 @@
 /*
  * exp(x) = 2^k exp(r), k = round(x / ln 2), |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 q(r), q a
  * minimax polynomial.  ln 2 in two parts, of which k times the first is exact without fused
- * multiply-add too.  2^k in two factors, so that results below 2^-126 are rounded once and
- * not lost; NaN stays NaN.
+ * multiply-add too.  Returns exp(r); *t - 0x4b400000 is k.
  */
 INLINE vf
-vexp(vf x)
+exp_fraction(vf x, vu *t)
 {
 	const float magic = 0x1.8p23f;	/* adding it rounds to an integer, in the low bits */
-	vf			t,
-				k,
-				r,
-				q;
-	vi			whole,
-				half;
+	vf			rounded = vfma(x, splat(0x1.715476p0f), splat(magic));
+	vf			k = rounded - magic;
+	vf			r = vfma(k, splat(-0x1.63p-1f), x);
+	vf			q;
 
-	x = choose(x < -104.0f, splat(-104.0f), x);
-	x = choose(x > 89.0f, splat(89.0f), x);
-	t = vfma(x, splat(0x1.715476p0f), splat(magic));
-	k = t - magic;
-	r = vfma(k, splat(-0x1.63p-1f), x);
 	r = vfma(k, splat(0x1.bd0106p-13f), r);
 	q = vfma(r, splat(0x1.6a29a2p-10f), splat(0x1.123f2ep-7f));
 	q = vfma(q, r, splat(0x1.5558fcp-5f));
 	q = vfma(q, r, splat(0x1.55548ap-3f));
 	q = vfma(q, r, splat(0x1.fffffcp-2f));
-	q = vfma(q * r, r, r) + 1.0f;
-	whole = (vi) ((vu) t - 0x4b400000u);
+	*t = (vu) rounded;
+	return vfma(q * r, r, r) + 1.0f;
+}
+
+/* 2^k in two factors, so that results below 2^-126 are rounded once and not lost; NaN stays NaN. */
+INLINE vf
+vexp(vf x)
+{
+	vf			q;
+	vu			t;
+	vi			whole,
+				half;
+
+	x = choose(x < -104.0f, splat(-104.0f), x);
+	x = choose(x > 89.0f, splat(89.0f), x);
+	q = exp_fraction(x, &t);
+	whole = (vi) (t - 0x4b400000u);
 	half = whole >> 1;
 	return q * (vf) ((vu) (half + 127) << 23) * (vf) ((vu) (whole - half + 127) << 23);
 }

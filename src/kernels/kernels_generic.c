@@ -150,16 +150,4 @@ dot4(vi acc, vi w, vi a)
 	return acc;
 }
 
-INLINE vi
-dot4_nibbles(vi acc, vi w, vi a)
-{
-	return dot4(acc, w, a);
-}
-
-INLINE vi
-finish_nibbles(vi acc)
-{
-	return acc;
-}
-
 #include "kernels_body.h"

@@ -6,8 +6,8 @@
  *		dot2(acc, w, a)		each lane plus the sum of products of its two 16-bit numbers
  *		dot4(acc, w, a)		of its four bytes, signed in both, none -128; with DOT4_OFFSET, which is
  *							128, w is that much more and has no sign
- *		dot4_nibbles(acc, w, a)	the same of w in 0 .. 15; at most 8 times, then
- *		finish_nibbles(acc)	makes the sums out of what those have left
+ *		dot4_nibbles(acc, w, a)	only with HAVE_NIBBLE_SUMS: the same of w in 0 .. 15, at most 8 times,
+ *		finish_nibbles(acc)	then this makes the sums out of what those have left
  *		PANEL_MR			rows of activations in a tile
  *
  * A tile is PANEL_MR rows times a panel: the weights of a group are unpacked once and met with each
@@ -19,6 +19,20 @@
 
 #ifndef DOT4_OFFSET
 #define DOT4_OFFSET 0
+#endif
+
+#ifndef HAVE_NIBBLE_SUMS
+INLINE vi
+dot4_nibbles(vi acc, vi w, vi a)
+{
+	return dot4(acc, w, a);
+}
+
+INLINE vi
+finish_nibbles(vi acc)
+{
+	return acc;
+}
 #endif
 
 typedef int16_t vs __attribute__((vector_size(4 * VL)));
